@@ -1,0 +1,144 @@
+"""The file operations that the stores need, and nothing more: a seam where tests put faults.
+
+`Disk` is the real one. Every failure is a `StoreError` with path and errno. Writes may be short of nothing: they are
+whole or they raise. A file handle is an `int` descriptor; paths are `pathlib.Path`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from gateway.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def _reported(verb: str, path: object) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, "?")
+        raise StoreError(f"cannot {verb} {path}: {error.strerror}", path=str(path), errno=name) from error
+
+
+class Disk:
+    """The machine's file system."""
+
+    def make_folder(self, path: Path) -> None:
+        """Create `path` and its parents where missing, and make the new entries durable."""
+        if self.exists(path):
+            return
+        with _reported("create folder", path):
+            path.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self.sync_folder(path.parent)
+
+    def exists(self, path: Path) -> bool:
+        """Say whether anything is at `path`."""
+        return path.exists()
+
+    def names(self, path: Path) -> list[str]:
+        """Return the names in folder `path`, sorted; none when the folder is missing."""
+        with _reported("list", path):
+            return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+
+    def open(self, path: Path, *, create: bool = False) -> int:
+        """Open for reading and writing; with `create` the file must not exist yet."""
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        with _reported("create" if create else "open", path):
+            return os.open(path, flags, 0o640)
+
+    def close(self, handle: int) -> None:
+        """Close the descriptor; errors of a late write-back are not hidden."""
+        with _reported("close", handle):
+            os.close(handle)
+
+    def allocate(self, handle: int, size: int) -> None:
+        """Reserve `size` bytes of disk for the file, and set its length to at least that."""
+        with _reported("reserve space for", handle):
+            os.posix_fallocate(handle, 0, size)
+
+    def size(self, handle: int) -> int:
+        """Return the length of the file in bytes."""
+        with _reported("stat", handle):
+            return os.fstat(handle).st_size
+
+    def read(self, handle: int, size: int, offset: int) -> bytes:
+        """Return up to `size` bytes at `offset`; fewer only at the end of the file."""
+        parts = []
+        while size > 0:
+            with _reported("read", handle):
+                part = os.pread(handle, size, offset)
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+            offset += len(part)
+        return b"".join(parts)
+
+    def write(self, handle: int, data: bytes | memoryview, offset: int) -> None:
+        """Write all of `data` at `offset`."""
+        view = memoryview(data)
+        while view:
+            with _reported("write", handle):
+                written = os.pwrite(handle, view, offset)
+            view = view[written:]
+            offset += written
+
+    def truncate(self, handle: int, size: int) -> None:
+        """Set the length of the file."""
+        with _reported("truncate", handle):
+            os.ftruncate(handle, size)
+
+    def sync(self, handle: int) -> None:
+        """Make data and length durable (fdatasync). A failure is final for the file: never try again."""
+        with _reported("sync", handle):
+            os.fdatasync(handle)
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the entries of a folder durable."""
+        with _reported("sync folder", path):
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Replace `target` by `source` in one step; durable after `sync_folder` of the parent."""
+        with _reported("rename", source):
+            source.replace(target)
+
+    def remove(self, path: Path) -> None:
+        """Remove the file; missing is fine."""
+        with _reported("remove", path):
+            path.unlink(missing_ok=True)
+
+    def replace(self, path: Path, data: bytes) -> None:
+        """Make `path` hold exactly `data`, durably and in one step: write aside, sync, rename, sync the folder."""
+        aside = path.with_name(path.name + ".new")
+        self.remove(aside)
+        handle = self.open(aside, create=True)
+        try:
+            self.write(handle, data, 0)
+            self.sync(handle)
+        finally:
+            self.close(handle)
+        self.rename(aside, path)
+        self.sync_folder(path.parent)
+
+    def load(self, path: Path) -> bytes:
+        """Return the whole content of a file."""
+        with _reported("read", path):
+            return path.read_bytes()
+
+    def free(self, path: Path) -> int:
+        """Return the bytes that an unprivileged process may still use on the file system of `path`."""
+        with _reported("stat the file system of", path):
+            status = os.statvfs(path)
+        return status.f_bavail * status.f_frsize
