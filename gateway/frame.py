@@ -75,3 +75,13 @@ def parse_header(uuid: bytes, data: bytes) -> Header | None:
 def body_is_whole(uuid: bytes, header: Header, body: bytes) -> bool:
     """Say whether `body` is what the writer framed under `header`."""
     return len(body) == header.length and extend(value(uuid), body) == header.body_crc
+
+
+def whole_at(uuid: bytes, data: bytes, offset: int) -> tuple[Header, bytes] | None:
+    """Return (header, body) of the frame at `offset` of a file's bytes, or None when header or body do not validate."""
+    body_at = offset + HEADER_BYTES
+    header = parse_header(uuid, data[offset:body_at])
+    if header is None:
+        return None
+    body = data[body_at : body_at + header.length]
+    return (header, body) if body_is_whole(uuid, header, body) else None

@@ -150,7 +150,7 @@ class Journal(Section, frozen=True, kw_only=True):
     ] = 8.0
     checkpoint_bytes_min: Annotated[
         int, option("Journal growth below which no checkpoint is taken.", unit=SIZE, low=64 * KIB, high=GIB)
-    ] = 16 * MIB
+    ] = 2 * MIB
     checkpoint_interval_ns: Annotated[
         int,
         option("Longest time between checkpoints while there is input.", unit=DURATION, low=S, high=86400 * S),

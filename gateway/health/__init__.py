@@ -1,1 +1,1 @@
-"""TODO."""
+"""Health: what people and supervisors can see of a running gateway."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Ingest: from the local broker's socket to groups of messages that wait for the journal."""

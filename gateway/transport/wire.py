@@ -3,8 +3,8 @@
     <prefix>/<node>/batch/<lane>   node → receiver, QoS 1: one envelope, a batch or a gap
     <prefix>/<node>/ack            receiver → node, QoS 1: which batches are durable at the receiver
 
-An acknowledgement is a canonical CBOR map: `v` 1, `receiver` name, `lane`, `epoch`, `done` list of [first, last] pairs of
-sequences, both ends included. A pair is a statement about each sequence in it, not about those before it.
+An acknowledgement is a canonical CBOR map: `v` 1, `receiver` name, `lane`, `epoch`, `done` list of [first, last] pairs
+of sequences, both ends included. A pair is a statement about each sequence in it, not about those before it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,36 @@
-"""TODO."""
+"""Where readings go at the region: the contract of a sink. One file per target.
+
+A sink is handed whole groups of batches inside the transaction that also moves their watermarks, and each batch once.
+It writes either through that transaction, or elsewhere in a way that a repeated or abandoned write leaves no trace:
+what it wrote counts only from the commit on. So it keeps its own position (a file's length, say) in the transaction
+and starts from there, whatever a crash or a failed commit left behind it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from gateway.batch.decode import DecodedBatch
+
+
+class Sink(Protocol):
+    """One target. Called by one thread; every failure is a `StoreError` or, through the transaction, `sqlite3.Error`.
+
+    After a failure the transaction is rolled back and the same batches come again, perhaps in other groups.
+    """
+
+    def prepare(self, transaction: sqlite3.Connection) -> None:
+        """Make the sink's tables where missing and undo what was written without a commit; called once, at the start."""
+
+    def write(self, transaction: sqlite3.Connection, batches: Sequence[DecodedBatch]) -> None:
+        """Write every reading of `batches`."""
+
+    def sync(self) -> None:
+        """Make durable what `write` put outside the transaction; called once, right before the commit."""
+
+    def close(self) -> None:
+        """Give up files and connections."""

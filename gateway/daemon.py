@@ -1,0 +1,96 @@
+"""`gateway run`: builds the flow, answers signals, says when it is ready, and ends with everything safe.
+
+SIGTERM and SIGINT stop it: nothing more is taken in, what was taken in is committed, acknowledged, spooled and
+checkpointed, and after `STOP_S` at most it ends anyway; the journal then makes good what was cut short. One daemon owns
+a state folder: a lock keeps a second one out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import random
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.clock import Clock
+from gateway.disk import Disk
+from gateway.errors import StoreError
+from gateway.flow import Flow
+from gateway.health.endpoint import StatusEndpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gateway.config import schema
+
+log = logging.getLogger(__name__)
+
+STOP_S = 5.0
+
+
+def socket_path(node: schema.Node) -> Path:
+    """Return the path of the status socket."""
+    return Path(node.status_socket) if node.status_socket else Path(node.state_folder) / "gateway.sock"
+
+
+async def run(config: schema.Gateway, ready: Callable[[], None]) -> None:
+    """Run one node until a signal; `ready` is called once it takes input in."""
+    assert config.node is not None
+    disk = Disk()
+    folder = Path(config.node.state_folder)
+    disk.make_folder(folder)
+    with _only_one(folder):
+        flow = Flow(config, Clock(), disk, random.Random(os.urandom(16)))  # noqa: S311  # jitter is no secret
+        _report(flow)
+        try:
+            async with StatusEndpoint(socket_path(config.node), flow.status):
+                await _until_signal(flow, ready)
+        finally:
+            flow.close()
+    log.info("stopped")
+
+
+async def _until_signal(flow: Flow, ready: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    work = asyncio.create_task(flow.run(ready), name="flow")
+
+    def stop() -> None:
+        log.info("stopping")
+        flow.stop()
+        loop.call_later(STOP_S, work.cancel)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await work
+    except asyncio.CancelledError:
+        log.warning("stopped after %.0f s with work left: the journal has it", STOP_S)
+
+
+def _report(flow: Flow) -> None:
+    report = flow.recovered.report()
+    log.info(
+        "recovered in %s s: %s messages replayed, batches %s",
+        report["seconds"],
+        report["messages_replayed"],
+        report["batches"],
+    )
+    for note in flow.recovered.notes + flow.recovered.journal.notes:
+        log.warning("recovery: %s", note)
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError(
+                f"another gateway runs on {folder}", hint="stop it, or give this one another node.state_folder"
+            ) from error
+        yield

@@ -1,0 +1,319 @@
+"""THE MAP: every stage of the gateway, wired in the order in which a message passes it.
+
+    local broker ─▶ subscriber ─▶ intake ─▶ committer ─▶ inputs ─▶ pipeline ─▶ sealed ─▶ encode ─▶ spool ─▶ mirrors
+          ▲                                    │ fdatasync                                                   │
+          └───────────────PUBACK ◀─────────────┘                              region acknowledges ◀──────────┘
+
+    stage       runs in           bound                                          when full
+    intake      the loop          Receive Maximum (QoS 1), qos0_waiting_max      the broker waits; QoS 0 is shed
+    committer   writer thread     one commit at a time                           the intake fills
+    inputs      channel           inputs_max messages                            the committer waits: no PUBACK
+    pipeline    the loop, slices  topics, windows, fields: see process           quarantine, with the reason
+    sealed      channel           SEALED_MAX batches                             the pipeline waits
+    encode      encode thread     one batch at a time                            the channel fills
+    spool       writer thread     bytes_max per lane                             evict_oldest (ledgered) or refuse
+    mirror      task per region   in_flight_max batches per region               stays in the spool; nobody waits
+
+Nothing else queues. A batch exists only after its input is durable, so a restart makes it again from the journal:
+that is why the spool is synced at checkpoints only, and why killing any stage at any moment loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from gateway import ledger
+from gateway.batch import envelope
+from gateway.channel import Channel
+from gateway.errors import StoreError
+from gateway.health.rates import Rates
+from gateway.ingest.committer import Committer, Timeline
+from gateway.ingest.intake import Intake
+from gateway.journal import format as journal_format
+from gateway.journal.checkpoint import CheckpointStore
+from gateway.journal.writer import JournalWriter
+from gateway.mirror.driver import MirrorDriver
+from gateway.quarantine import Quarantine
+from gateway.recovery import Recovery, Settings
+from gateway.spool.lanes import Appended, Spool
+from gateway.transport.subscriber import Subscriber, SubscriberOptions, password_of
+from gateway.transport.tls import client_context
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from gateway.clock import Clock
+    from gateway.config import schema
+    from gateway.disk import Disk
+    from gateway.model import Entry, OpenBatch, Output, SealedBatch
+
+log = logging.getLogger(__name__)
+
+SEALED_MAX: Final = 4
+"""Batches that wait to be encoded and spooled."""
+
+INPUTS_PER_WINDOW: Final = 4
+"""Journaled messages that wait for the pipeline, in Receive Maximums."""
+
+_RETRY_S: Final = 1.0
+_REFUSED_S: Final = 0.1
+_NS: Final = 10**9
+
+
+class Flow:
+    """One node at work. Building it recovers what the last run left; `run` works until `stop` is called."""
+
+    def __init__(self, config: schema.Gateway, clock: Clock, disk: Disk, chance: random.Random) -> None:
+        assert config.node is not None
+        self._config = config
+        self._clock = clock
+        self._started_ns = clock.monotonic_ns()
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._encoder = ThreadPoolExecutor(1, "encode")
+        self._readers = ThreadPoolExecutor(2, "spool-read")
+        self._boot = clock.boot_id()
+        self._rates = Rates()
+        self._spool_fault = ""
+
+        folder = Path(config.node.state_folder)
+        disk.make_folder(folder)
+        node, now_s = config.node.id, clock.wall_ns() // _NS
+        self.spool = Spool.open(disk, folder / "spool", config.spool, node, config.region, now_s)
+        self.quarantine = Quarantine(folder / "quarantine.sqlite")
+        self.checkpoints = CheckpointStore(disk, folder / "checkpoint")
+        recovery = Recovery(disk, clock, folder / "journal", self.checkpoints, self.spool, self.quarantine)
+        self._settings = Settings.of(config)
+        self.recovered = recovery.run(self._settings)
+        self.pipeline = self.recovered.pipeline
+        self._applied = self.recovered.position
+        self._checkpoint_at = self.recovered.at
+
+        self.timeline = Timeline(clock, self.recovered.at)
+        self.journal = JournalWriter(disk, folder / "journal", config.journal, self.recovered.journal.next_position)
+        inputs_max = INPUTS_PER_WINDOW * config.broker.receive_maximum
+        self.inputs: Channel[tuple[int, Entry]] = Channel("inputs, messages", inputs_max)
+        self.sealed: Channel[OpenBatch] = Channel("sealed, batches", SEALED_MAX)
+        self.intake = Intake(config.broker.qos0_waiting_max, config.journal.commit_bytes, lambda: self.inputs.weight)
+        self.committer = Committer(
+            self.journal,
+            self.intake,
+            self.inputs,
+            clock,
+            self.timeline,
+            self._writer,
+            lambda: self.pipeline.deadline,
+            config.journal.commit_interval_ns / _NS,
+        )
+        self._chance = chance
+        self.subscriber = Subscriber(
+            _subscriber_options(config),
+            self.intake.on_publishes,
+            chance,
+            last_connection=self.recovered.connection,
+        )
+        self.mirrors = [
+            MirrorDriver(region, node, self.spool, self._readers, chance) for region in config.region
+        ]
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Work until `stop`; `ready` is called when input is taken in, whatever the regions do."""
+        async with asyncio.TaskGroup() as group:
+            start = group.create_task
+            helpers = [start(mirror.run(), name=f"mirror {mirror.name}") for mirror in self.mirrors]
+            helpers += [start(self._spool_batches(), name="spool"), start(self._look(), name="rates")]
+            for batch in self.recovered.refused:
+                await self.sealed.put(batch, 1)
+            if self._checkpoint_is_missing():
+                await self._checkpoint()
+            pipeline = start(self._apply(), name="pipeline")
+            subscriber = start(self.subscriber.run(), name="subscriber")
+            ready()
+            await self.committer.run()
+            # Stopping: everything taken in is committed and acknowledged; bring it to the spool, then let go.
+            subscriber.cancel()
+            await self.inputs.drained()
+            pipeline.cancel()
+            await self._checkpoint()
+            for task in helpers:
+                task.cancel()
+
+    def stop(self) -> None:
+        """Take nothing in any more, and let `run` end when all that was taken in is safe."""
+        self.intake.is_open = False
+        self.committer.stop()
+
+    def close(self) -> None:
+        """Let go of threads and files; after `run` has ended."""
+        for threads in (self._encoder, self._readers, self._writer):
+            threads.shutdown(wait=True, cancel_futures=True)
+        self.journal.close()
+        self.spool.close()
+        self.quarantine.close()
+
+    async def _apply(self) -> None:
+        """Journaled input → pipeline → batches to seal."""
+        while True:
+            position, entry = await self.inputs.get()
+            for output in self.pipeline.apply(entry, position):
+                await self._hand_on(output)
+                await asyncio.sleep(0)
+            self._applied = position + 1
+            await self.inputs.done()
+            if self._checkpoint_is_due():
+                await self._checkpoint()
+            if self.inputs.is_idle:
+                self.intake.changed.set()
+
+    async def _hand_on(self, output: Output) -> None:
+        for batch in output.batches:
+            await self.sealed.put(batch, 1)
+        if output.quarantined:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._writer, self.quarantine.keep, output.quarantined)
+
+    async def _spool_batches(self) -> None:
+        """Batches → encoded once → the ring → the mirrors hear of it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = await self.sealed.get()
+            sealed = await loop.run_in_executor(self._encoder, envelope.seal, batch, self._boot)
+            await self._spooled(sealed)
+            await self.sealed.done()
+            for mirror in self.mirrors:
+                mirror.notify()
+
+    async def _spooled(self, batch: SealedBatch) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                outcome = await loop.run_in_executor(self._writer, self.spool.append, batch)
+            except StoreError as error:
+                self._note_spool_fault(error)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._spool_fault = ""
+            if outcome is Appended.CONFLICT:
+                log.error("batch %s was made twice with different content, the first is kept: a defect", batch.id)
+            if outcome is not Appended.REFUSED:
+                return
+            await asyncio.sleep(_REFUSED_S)
+
+    def _note_spool_fault(self, error: StoreError) -> None:
+        if error.fault != self._spool_fault:
+            log.error("the spool cannot be written, batches wait: %s", error)
+        self._spool_fault = error.fault
+
+    def _checkpoint_is_missing(self) -> bool:
+        recovered = self.recovered
+        return not self.checkpoints.size or recovered.settings_changed or recovered.journal.entries > 0
+
+    def _checkpoint_is_due(self) -> bool:
+        options = self._config.journal
+        grown = self.journal.bytes_since_checkpoint
+        if grown >= max(options.checkpoint_bytes_min, options.checkpoint_growth * self.checkpoints.size):
+            return True
+        return grown > 0 and self.timeline.now() - self._checkpoint_at >= options.checkpoint_interval_ns
+
+    async def _checkpoint(self) -> None:
+        """Keep the pipeline's state, once every batch before it is durable; then forget the journal before it.
+
+        Called between two entries only. A disk that refuses costs a longer replay, nothing else.
+        """
+        position, now = self._applied, self.timeline.now()
+        data = self.checkpoints.encode(
+            journal_format.Checkpoint(
+                journal_format.VERSION,
+                position,
+                now,
+                self._clock.wall_ns(),
+                self.subscriber.last_connection,
+                self.pipeline.epoch,
+                msgspec.json.encode(self._settings),
+                self.pipeline.state(),
+            )
+        )
+        self._checkpoint_at = now
+        await self.sealed.drained()
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._writer, self._write_checkpoint, position, data)
+        except StoreError as error:
+            log.error("no checkpoint could be written, the journal is kept: %s", error)  # noqa: TRY400
+
+    def _write_checkpoint(self, position: int, data: bytes) -> None:
+        self.spool.sync()
+        self.spool.save_cursors()
+        self.journal.trim(self.checkpoints.write(position, data))
+
+    async def _look(self) -> None:
+        while True:
+            counts = self.pipeline.ledger
+            names = (ledger.RECEIVED, ledger.READ, ledger.SEALED)
+            looked = {name: counts.get(name, 0) for name in names}
+            looked["payload_bytes"] = self.intake.counts["payload_bytes"]
+            self._rates.look(self._clock.monotonic_ns() / _NS, looked)
+            await asyncio.sleep(1.0)
+
+    def status(self) -> dict[str, object]:
+        """Return everything that people and supervisors may want to see, as plain data."""
+        books = dict(self.pipeline.ledger)
+        messages, readings = ledger.residuals(books, self.pipeline.open_readings)
+        assert self._config.node is not None
+        return {
+            "node": self._config.node.id,
+            "epoch": self.pipeline.epoch,
+            "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / _NS, 1),
+            "ledger": books,
+            "residual": {"messages": messages, "readings": readings},
+            "open_readings": self.pipeline.open_readings,
+            "rates": self._rates.per_second(),
+            "ingest": {
+                **self.intake.counts,
+                **self.committer.counts,
+                **self.subscriber.counts,
+                "connected": self.subscriber.is_connected,
+                "last_fault": self.subscriber.last_fault,
+            },
+            "journal": {
+                **self.journal.counts,
+                "fault": self.committer.fault,
+                "applied": self._applied,
+                "checkpoints": self.checkpoints.counts,
+            },
+            "channels": [self.inputs.status(), self.sealed.status()],
+            "spool_fault": self._spool_fault,
+            "lanes": self.spool.status(),
+            "regions": {mirror.name: mirror.status() for mirror in self.mirrors},
+            "quarantine": self.quarantine.counts,
+            "recovery": self.recovered.report(),
+        }
+
+
+def _subscriber_options(config: schema.Gateway) -> SubscriberOptions:
+    broker = config.broker
+    assert config.node is not None
+    filters = {pattern: route.qos for route in reversed(config.route) for pattern in route.topics}
+    tls = None
+    if broker.tls_ca:
+        tls = lambda: client_context(broker.tls_ca, broker.tls_certificate, broker.tls_key)  # noqa: E731
+    return SubscriberOptions(
+        host=broker.host,
+        port=broker.port,
+        client_id=broker.client_id or f"edge-gateway-{config.node.id}",
+        filters=tuple(filters.items()),
+        receive_maximum=broker.receive_maximum,
+        keep_alive_s=broker.keep_alive_ns / _NS,
+        session_expiry_s=broker.session_expiry_ns // _NS,
+        packet_bytes_max=broker.packet_bytes_max,
+        retain_handling=broker.retain_handling,
+        username=broker.username or None,
+        password=password_of(broker.password_file),
+        tls=tls,
+    )

@@ -1,0 +1,134 @@
+"""Group commit: the point at which the gateway takes responsibility for a message.
+
+One loop decides when the waiting group is committed (the oldest message is old enough, the group large enough, or the
+broker has used up its window), hands it to the writer thread, and only when that says "durable" sends the PUBACKs, all
+in one write, and passes the group on to the pipeline. A tick of the pipeline's timeline is an input like any other
+and is committed the same way. While the disk refuses, the group is kept, nothing is acknowledged, and the commit is
+tried again; the broker holds everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from gateway.errors import StoreError
+from gateway.model import Tick
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from gateway.channel import Channel
+    from gateway.clock import Clock
+    from gateway.ingest.intake import Intake, Pending
+    from gateway.journal.writer import JournalWriter
+    from gateway.model import Entry
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+_NS = 1_000_000_000
+
+
+class Timeline:
+    """The node's own time: nanoseconds that never run backwards and go on after a restart where the journal ended."""
+
+    def __init__(self, clock: Clock, at: int) -> None:
+        self._clock = clock
+        self._offset = at - clock.monotonic_ns()
+
+    def now(self) -> int:
+        """Return the time."""
+        return self._clock.monotonic_ns() + self._offset
+
+
+class Committer:
+    """The commit loop. `deadline` is asked for the `at` of the pipeline's next tick, None when there is none."""
+
+    def __init__(
+        self,
+        journal: JournalWriter,
+        intake: Intake,
+        inputs: Channel[tuple[int, Entry]],
+        clock: Clock,
+        timeline: Timeline,
+        writer: Executor,
+        deadline: Callable[[], int | None],
+        interval_s: float,
+    ) -> None:
+        self._journal = journal
+        self._intake = intake
+        self._inputs = inputs
+        self._clock = clock
+        self._timeline = timeline
+        self._writer = writer
+        self._deadline = deadline
+        self._interval_s = interval_s
+        self._stopping = False
+        self.fault = ""
+        self.counts = {"acknowledged": 0, "unacknowledged": 0, "ticks": 0}
+
+    def stop(self) -> None:
+        """Let `run` end once everything that was taken in is committed."""
+        self._stopping = True
+        self._intake.changed.set()
+
+    async def run(self) -> None:
+        """Commit until `stop`. Never cancel it while the pipeline goes on: it would miss an entry."""
+        while not (self._stopping and self._intake.is_empty):
+            wait_s = 0.0 if self._stopping else self._wait_s()
+            if wait_s == 0:
+                await self.commit()
+                continue
+            self._intake.changed.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._intake.changed.wait()
+            except TimeoutError:
+                pass
+
+    async def commit(self) -> None:
+        """Commit what waits, acknowledge it, pass it on."""
+        wall_ns, at, clock = self._clock.wall_ns(), self._timeline.now(), self._clock.quality()
+        pending: Pending | None = None
+        entry: Entry
+        if self._intake.is_empty:
+            entry = Tick(wall_ns, at, clock)
+            self.counts["ticks"] += 1
+        else:
+            entry, pending = self._intake.take(wall_ns, at, clock)
+        position = await self._durable(entry)
+        if pending is not None:
+            self._acknowledge(pending)
+        await self._inputs.put((position, entry), 1 if pending is None else len(pending.topics))
+
+    def _wait_s(self) -> float | None:
+        """Return the time until something must be committed; a tick only when the pipeline has seen all input."""
+        wait_s = self._intake.wait_s(asyncio.get_running_loop().time(), self._interval_s)
+        deadline = self._deadline() if self._inputs.is_idle else None
+        if wait_s is None and deadline is not None:
+            return max(0.0, (deadline - self._timeline.now()) / _NS)
+        return wait_s
+
+    async def _durable(self, entry: Entry) -> int:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                position = await loop.run_in_executor(self._writer, self._journal.commit, [entry])
+            except StoreError as error:
+                if error.fault != self.fault:
+                    log.error("the journal cannot be written, nothing is acknowledged: %s", error)  # noqa: TRY400
+                self.fault = error.fault
+                await asyncio.sleep(_RETRY_S)
+                continue
+            if self.fault:
+                log.warning("the journal can be written again")
+                self.fault = ""
+            return position
+
+    def _acknowledge(self, pending: Pending) -> None:
+        packet_ids = pending.acknowledgements()
+        sent = pending.connection.acknowledge(packet_ids)
+        self.counts["acknowledged" if sent else "unacknowledged"] += len(packet_ids)

@@ -1,0 +1,128 @@
+"""Collects what reads of the socket brought until the journal takes it as one group.
+
+Called inside the read, so it only appends to columns. A group never spans two connections: acknowledgements do not
+cross them. What came at QoS 1 is bounded by the Receive Maximum (the broker stops sending); QoS 0 cannot be held
+back, so past a limit it is shed and counted, and the count travels with the next group into the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from gateway.model import DUPLICATE, QOS1, RETAIN, MessageGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mqtt5 import PublishPacket
+
+    from gateway.transport.connection import Connection
+
+SHED_OVERFLOW = "qos0_overflow"
+
+
+class Pending:
+    """The columns of one group in the making, and the connection whose acknowledgements it will need."""
+
+    __slots__ = ("bytes", "connection", "flags", "packet_ids", "payloads", "since", "topics")
+
+    def __init__(self, connection: Connection, since: float) -> None:
+        self.connection = connection
+        self.since = since
+        self.bytes = 0
+        self.topics: list[str] = []
+        self.payloads: list[bytes] = []
+        self.packet_ids: list[int] = []
+        self.flags: list[int] = []
+
+    def acknowledgements(self) -> list[int]:
+        """Return the packet ids that wait for PUBACK, in order of receipt."""
+        return [number for number in self.packet_ids if number]
+
+
+class Intake:
+    """What was received and is not journaled yet, oldest group first."""
+
+    def __init__(self, qos0_waiting_max: int, commit_bytes: int, backlog: Callable[[], int]) -> None:
+        self._qos0_waiting_max = qos0_waiting_max
+        self._commit_bytes = commit_bytes
+        self._backlog = backlog
+        self._groups: list[Pending] = []
+        self._shed: dict[str, int] = {}
+        self._loop = asyncio.get_running_loop()
+        self.is_open = True
+        self.changed = asyncio.Event()
+        self.counts = {"reads": 0, "messages": 0, "payload_bytes": 0, "shed": 0}
+
+    def on_publishes(self, connection: Connection, packets: list[PublishPacket]) -> None:
+        """Append everything that one read brought."""
+        if not self.is_open:
+            return
+        if self._waiting() + len(packets) > self._qos0_waiting_max:
+            packets = self._without_qos0(packets)
+        if not packets:
+            return
+        if not self._groups or self._groups[-1].connection is not connection:
+            self._groups.append(Pending(connection, self._loop.time()))
+            self.changed.set()
+        group = self._groups[-1]
+        payloads = [packet.payload for packet in packets]
+        group.topics += [packet.topic for packet in packets]
+        group.payloads += payloads
+        group.packet_ids += [packet.packet_id or 0 for packet in packets]
+        group.flags += [
+            (packet.retain and RETAIN) | (packet.duplicate and DUPLICATE) | (QOS1 if packet.packet_id else 0)
+            for packet in packets
+        ]
+        size = sum(map(len, payloads))
+        group.bytes += size
+        self.counts["reads"] += 1
+        self.counts["messages"] += len(packets)
+        self.counts["payload_bytes"] += size
+        if group.bytes >= self._commit_bytes or connection.window_is_used_up:
+            self.changed.set()
+
+    def wait_s(self, now: float, interval_s: float) -> float | None:
+        """Return how long the oldest group may still wait for its commit, None when there is none."""
+        if not self._groups:
+            return None
+        group = self._groups[0]
+        if len(self._groups) > 1 or group.bytes >= self._commit_bytes or group.connection.window_is_used_up:
+            return 0.0
+        return max(0.0, group.since + interval_s - now)
+
+    def take(self, wall_ns: int, at: int, clock: int) -> tuple[MessageGroup, Pending]:
+        """Return the oldest group, made final, with what is needed to acknowledge it. There must be one."""
+        pending = self._groups.pop(0)
+        shed, self._shed = self._shed, {}
+        connection = pending.connection
+        group = MessageGroup(
+            wall_ns,
+            at,
+            clock,
+            connection.number,
+            connection.resumed,
+            pending.topics,
+            pending.payloads,
+            pending.packet_ids,
+            pending.flags,
+            shed,
+        )
+        return group, pending
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits for the journal."""
+        return not self._groups
+
+    def _waiting(self) -> int:
+        return self._backlog() + sum(len(group.topics) for group in self._groups)
+
+    def _without_qos0(self, packets: list[PublishPacket]) -> list[PublishPacket]:
+        kept = [packet for packet in packets if packet.packet_id is not None]
+        shed = len(packets) - len(kept)
+        if shed:
+            self._shed[SHED_OVERFLOW] = self._shed.get(SHED_OVERFLOW, 0) + shed
+            self.counts["shed"] += shed
+        return kept

@@ -1,0 +1,111 @@
+"""Reads back what the journal holds from a position on, whatever state its files are in.
+
+Never raises for damage: what does not validate is skipped to the next frame that does, and each skip is a sentence in
+the report. Positions decide what it means: if they go on without a gap, what was skipped is the torn tail of a crash or
+a commit that was written again, and nothing is missing; a gap is acknowledged input that the medium lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway import frame
+from gateway.errors import StoreError
+from gateway.journal import format as layout
+from gateway.model import MessageGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gateway.disk import Disk
+    from gateway.model import Entry
+
+
+@dataclass(slots=True)
+class Report:
+    """What a replay met. `damaged`: acknowledged input is missing. `next_position` goes on after everything."""
+
+    next_position: int = 0
+    entries: int = 0
+    messages: int = 0
+    damaged: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def entries(disk: Disk, folder: Path, start: int, report: Report) -> Iterator[tuple[int, Entry]]:
+    """Yield (position, entry) from position `start` on, in order; fill `report` as it goes."""
+    report.next_position = start
+    names = [name for name in disk.names(folder) if name.endswith(layout.SUFFIX)]
+    codec = layout.JournalCodec()
+    for index, name in enumerate(names):
+        following = _position_of(names[index + 1]) if index + 1 < len(names) else None
+        if following is not None and following <= start:
+            continue
+        for header, body in _frames(disk, folder / name, report):
+            found = codec.entries_of(body)
+            if found is None:
+                report.notes.append(f"{name}: the commit at {header.first} with {header.items} messages is unreadable")
+                continue
+            for position, entry in enumerate(found, header.first):
+                if position < report.next_position or (following is not None and position >= following):
+                    continue
+                _note_gap(name, position, report)
+                report.next_position = position + 1
+                report.entries += 1
+                report.messages += len(entry.topics) if isinstance(entry, MessageGroup) else 0
+                yield position, entry
+
+
+def _note_gap(name: str, position: int, report: Report) -> None:
+    missing = position - report.next_position
+    if missing:
+        report.damaged = True
+        report.notes.append(f"{name}: {missing} entries from {report.next_position} on are missing")
+
+
+def _position_of(name: str) -> int:
+    stem = name.removesuffix(layout.SUFFIX)
+    return int(stem) if stem.isdigit() else 0
+
+
+def _frames(disk: Disk, path: Path, report: Report) -> Iterator[tuple[frame.Header, bytes]]:
+    """Yield every frame of one file that validates, with a note for everything else that is not zeros."""
+    try:
+        data = disk.load(path)
+    except StoreError as error:
+        report.damaged = True
+        report.notes.append(f"{path.name}: {error}")
+        return
+    opened = layout.parse_file_header(data)
+    if opened is None:
+        if data.strip(b"\0"):
+            report.damaged = True
+            report.notes.append(f"{path.name}: the file header is damaged, {len(data)} bytes skipped")
+        return
+    uuid, _ = opened
+    offset: int | None = layout.FILE_HEADER_BYTES
+    while offset is not None:
+        whole = frame.whole_at(uuid, data, offset)
+        if whole is not None:
+            yield whole
+            offset += whole[0].frame_bytes
+            continue
+        resumed = _next_frame(uuid, data, offset + frame.ALIGNMENT)
+        skipped = len(data[offset:resumed].rstrip(b"\0"))
+        if skipped:
+            report.notes.append(f"{path.name}: {skipped} bytes at {offset} do not validate and are left out")
+        offset = resumed
+
+
+def _next_frame(uuid: bytes, data: bytes, offset: int) -> int | None:
+    """Return the offset of the next frame whose header validates."""
+    while True:
+        offset = data.find(frame.MAGIC, offset)
+        if offset < 0:
+            return None
+        aligned = (offset - layout.FILE_HEADER_BYTES) % frame.ALIGNMENT == 0
+        if aligned and frame.parse_header(uuid, data[offset : offset + frame.HEADER_BYTES]) is not None:
+            return offset
+        offset += 1

@@ -1,0 +1,189 @@
+"""From what the last run left behind to a pipeline that goes on exactly where it ended.
+
+Load the newest checkpoint that can be read, replay the journal after it through the same pipeline and settings, and
+hand every batch to the spool, which already knows most of them. If the settings changed, the old pipeline is brought to
+its end first (windows closed, batches sealed) and its books go on in the new one. Where the journal has lost
+acknowledged input, or the spool is ahead of it, a new epoch begins: what is replayed after that may reach a region a second
+time, but no identity is ever used for two contents and nothing that is left is thrown away.
+
+Being killed in a recovery and running it again gives the same result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.batch import envelope
+from gateway.config import schema
+from gateway.journal import replay
+from gateway.process.pipeline import Pipeline
+from gateway.spool.lanes import Appended
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.clock import Clock
+    from gateway.disk import Disk
+    from gateway.journal.checkpoint import CheckpointStore
+    from gateway.model import OpenBatch, Output
+    from gateway.quarantine import Quarantine
+    from gateway.spool.lanes import Spool
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The part of the configuration that decides what the pipeline makes of an input."""
+
+    node: str
+    route: tuple[schema.Route, ...]
+    lanes: tuple[schema.Lane, ...]
+    payload_bytes_max: int
+    topic_bytes_max: int
+    receive_maximum: int
+
+    @classmethod
+    def of(cls, config: schema.Gateway) -> Settings:
+        """Return the settings in a configuration."""
+        assert config.node is not None
+        limits = config.broker
+        return cls(
+            config.node.id,
+            config.route,
+            config.spool.lanes,
+            limits.payload_bytes_max,
+            limits.topic_bytes_max,
+            limits.receive_maximum,
+        )
+
+    def pipeline(self, epoch: int) -> Pipeline:
+        """Return a pipeline in its initial state."""
+        limits = schema.Broker(
+            payload_bytes_max=self.payload_bytes_max,
+            topic_bytes_max=self.topic_bytes_max,
+            receive_maximum=self.receive_maximum,
+        )
+        return Pipeline(self.route, self.lanes, limits, self.node, epoch)
+
+
+@dataclass(slots=True)
+class Recovered:
+    """Where the node goes on. `refused` are batches for which a full ring had no room yet, in order."""
+
+    pipeline: Pipeline
+    position: int = 0
+    at: int = 0
+    wall_ns: int = 0
+    connection: int = 0
+    settings_changed: bool = False
+    epoch_began: bool = False
+    seconds: float = 0.0
+    journal: replay.Report = field(default_factory=replay.Report)
+    batches: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    refused: list[OpenBatch] = field(default_factory=list)
+
+    def report(self) -> dict[str, object]:
+        """Return what a person wants to know of the last start."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "entries_replayed": self.journal.entries,
+            "messages_replayed": self.journal.messages,
+            "batches": self.batches,
+            "acknowledged_input_missing": self.journal.damaged,
+            "notes": self.notes + self.journal.notes,
+        }
+
+
+class Recovery:
+    """The stores that a start reads."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        clock: Clock,
+        journal_folder: Path,
+        checkpoints: CheckpointStore,
+        spool: Spool,
+        quarantine: Quarantine,
+    ) -> None:
+        self._disk = disk
+        self._clock = clock
+        self._journal_folder = journal_folder
+        self._checkpoints = checkpoints
+        self._spool = spool
+        self._quarantine = quarantine
+        self._boot = clock.boot_id()
+
+    def run(self, settings: Settings) -> Recovered:
+        """Return a pipeline under `settings` that has seen all journaled input."""
+        started = perf_counter()
+        recovered = self._from_checkpoint(settings)
+        pipeline = recovered.pipeline
+        start = recovered.position
+        for position, entry in replay.entries(self._disk, self._journal_folder, start, recovered.journal):
+            if recovered.journal.damaged and not recovered.epoch_began:
+                self._begin_epoch(recovered, "the journal has lost acknowledged input")
+            for output in pipeline.apply(entry, position):
+                self._absorb(output, recovered)
+            recovered.position = position + 1
+            recovered.at = max(recovered.at, entry.at)
+            recovered.wall_ns = entry.wall_ns
+            recovered.connection = max(recovered.connection, getattr(entry, "connection", 0))
+        if recovered.settings_changed:
+            self._adopt(settings, recovered)
+        if any(sequence <= self._spool.head(lane) for lane, sequence in recovered.pipeline.sequences.items()):
+            self._begin_epoch(recovered, "the spool is ahead of the journal")
+        recovered.notes += self._spool.report
+        recovered.seconds = perf_counter() - started
+        return recovered
+
+    def _from_checkpoint(self, settings: Settings) -> Recovered:
+        checkpoint, notes = self._checkpoints.newest()
+        if checkpoint is None:
+            return Recovered(settings.pipeline(self._spool.epoch), notes=notes)
+        then = settings
+        try:
+            then = msgspec.json.decode(checkpoint.settings, type=Settings)
+        except msgspec.DecodeError as error:
+            notes.append(f"the settings of the checkpoint cannot be read ({error}), today's are used")
+        pipeline = then.pipeline(self._spool.epoch)
+        pipeline.restore(checkpoint.state)
+        return Recovered(
+            pipeline,
+            checkpoint.position,
+            checkpoint.at,
+            checkpoint.wall_ns,
+            checkpoint.connection,
+            settings_changed=then != settings,
+            notes=notes,
+        )
+
+    def _absorb(self, output: Output, recovered: Recovered) -> None:
+        for batch in output.batches:
+            outcome = Appended.REFUSED
+            if not recovered.refused:
+                outcome = self._spool.append(envelope.seal(batch, self._boot))
+            if outcome is Appended.REFUSED:
+                recovered.refused.append(batch)
+            name = outcome.name.lower()
+            recovered.batches[name] = recovered.batches.get(name, 0) + 1
+        if output.quarantined:
+            self._quarantine.keep(output.quarantined)
+
+    def _adopt(self, settings: Settings, recovered: Recovered) -> None:
+        """Bring the old pipeline to its end and let the new one carry on its books."""
+        old = recovered.pipeline
+        self._absorb(old.finish(recovered.position, recovered.wall_ns, recovered.at), recovered)
+        recovered.pipeline = settings.pipeline(self._spool.epoch)
+        recovered.pipeline.succeed(old)
+
+    def _begin_epoch(self, recovered: Recovered, reason: str) -> None:
+        pipeline = recovered.pipeline
+        pipeline.epoch = self._spool.mint_epoch(self._clock.wall_ns() // 10**9)
+        for lane in pipeline.sequences:
+            pipeline.resume_after(lane, self._spool.head(lane))
+        recovered.epoch_began = True
+        recovered.notes.append(f"{reason}: epoch {pipeline.epoch} begins")

@@ -1,0 +1,213 @@
+"""One MQTT 5 connection whose acknowledgements the application decides; it dies with its socket.
+
+Every read of the socket hands all its PUBLISH packets over in one call. Nothing is acknowledged by itself: the
+owner calls `acknowledge` with packet ids when their messages are durable, and all PUBACKs leave in one write.
+Withholding them is the only back-pressure; the socket is still read, so that PINGRESP and DISCONNECT are seen.
+
+Invariants: at most `receive_maximum` messages are ever unacknowledged (a peer that sends more is disconnected,
+MQTT 5.0 section 4.9); an acknowledgement given to a closed connection goes nowhere, because on the next one the same
+packet id can name another message; no exception leaves a callback: a fault closes the connection and is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+import mqtt5
+
+from gateway.errors import GatewayError, LinkError, MalformedPacketError
+from gateway.transport.packets import PacketReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    OnPublishes = Callable[["Connection", list[mqtt5.PublishPacket]], None]
+
+_PUBACKS: Final = b"".join(b"\x40\x02" + number.to_bytes(2, "big") for number in range(65536))
+_PACKET_IDS: Final = 65535
+_PINGREQ: Final = mqtt5.PingReqPacket().write()
+
+
+class Connection(asyncio.BufferedProtocol):
+    """The life of one socket. `number` tells connections apart; `resumed` says the broker kept our session."""
+
+    def __init__(
+        self,
+        number: int,
+        connect: mqtt5.ConnectPacket,
+        on_publishes: OnPublishes,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.number = number
+        self.resumed = False
+        self.keep_alive_s = float(connect.keep_alive)
+        self.fault: GatewayError | None = None
+        self.accepted: asyncio.Future[mqtt5.ConnAckPacket] = loop.create_future()
+        self.subscribed: asyncio.Future[mqtt5.SubAckPacket] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        self._connect = connect
+        self._on_publishes = on_publishes
+        self._reader = PacketReader(connect.max_packet_size or 256 * 1024 * 1024)
+        self._transport: asyncio.Transport | None = None
+        self._unacknowledged = 0
+        self._sent_ids: set[int] = set()
+        self._last_id = 0
+        self._peer_receive_maximum = 0
+        self.received_at = self.sent_at = loop.time()
+
+    def acknowledge(self, packet_ids: Sequence[int]) -> bool:
+        """Send PUBACK for each packet id, in this order, in one write; False when the connection is closed."""
+        if self._transport is None or not packet_ids:
+            return False
+        self._unacknowledged -= len(packet_ids)
+        self._write(b"".join([_PUBACKS[4 * number : 4 * number + 4] for number in packet_ids]))
+        return True
+
+    @property
+    def window_is_used_up(self) -> bool:
+        """Whether the peer may send nothing more before we acknowledge."""
+        return self._unacknowledged >= self._connect.receive_max
+
+    def publish(self, topic: str, payload: bytes, qos: int = 1) -> bool:
+        """Send a message without waiting for its PUBACK; False when closed or the peer's window is full."""
+        if self._transport is None:
+            return False
+        if qos == 0:
+            self._write(mqtt5.PublishPacket(topic, payload).write())
+            return True
+        if len(self._sent_ids) >= self._peer_receive_maximum:
+            return False
+        packet = mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=self._next_id())
+        self._write(packet.write())
+        return True
+
+    def subscribe(self, filters: Iterable[mqtt5.TopicFilter]) -> None:
+        """Send SUBSCRIBE; `subscribed` is set by its answer."""
+        self._write(mqtt5.SubscribePacket(self._next_id(), list(filters)).write())
+
+    def ping(self) -> None:
+        """Send PINGREQ."""
+        self._write(_PINGREQ)
+
+    def close(self, fault: GatewayError | None = None, reason: int = 0) -> None:
+        """Send DISCONNECT and close; the first fault is the one that is kept."""
+        if self.fault is None:
+            self.fault = fault
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            code = mqtt5.DisconnectReasonCode(reason)
+            transport.write(mqtt5.DisconnectPacket(reason_code=code).write())
+            transport.close()
+
+    def abort(self) -> None:
+        """Drop the socket at once, unsent bytes and all."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Introduce ourselves."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._write(self._connect.write())
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the reader knows better
+        """Return where the next read goes."""
+        return self._reader.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Decode everything that one read brought and hand it on."""
+        self.received_at = self._loop.time()
+        try:
+            self._take(self._reader.received(nbytes))
+        except GatewayError as error:
+            self.close(error, mqtt5.DisconnectReasonCode.MALFORMED_PACKET)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everyone who waits."""
+        self._transport = None
+        if self.fault is None:
+            self.fault = LinkError(f"connection lost: {exc or 'closed by the peer'}")
+        for future in (self.accepted, self.subscribed):
+            if not future.done():
+                future.cancel()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+            self.sent_at = self._loop.time()
+
+    def _next_id(self) -> int:
+        assert len(self._sent_ids) < _PACKET_IDS
+        while True:
+            self._last_id = self._last_id % _PACKET_IDS + 1
+            if self._last_id not in self._sent_ids:
+                self._sent_ids.add(self._last_id)
+                return self._last_id
+
+    def _take(self, packets: list[mqtt5.Packet]) -> None:
+        if self._transport is None:
+            return
+        kind = mqtt5.PublishPacket
+        publishes = [packet for packet in packets if packet.__class__ is kind]
+        if len(publishes) != len(packets):
+            for packet in packets:
+                if packet.__class__ is not kind:
+                    self._control(packet)
+        if publishes and self._transport is not None:
+            self._admit(publishes)
+
+    def _admit(self, publishes: list[mqtt5.PublishPacket]) -> None:
+        if not self.accepted.done():
+            raise MalformedPacketError("the peer sent PUBLISH before CONNACK")
+        waiting = 0
+        for packet in publishes:
+            packet_id = packet.packet_id
+            if packet_id is not None:
+                waiting += 1
+                if packet.qos == mqtt5.QoS.EXACTLY_ONCE or packet_id == 0:
+                    raise MalformedPacketError("the peer sent QoS 2 or packet id 0, which we did not ask for")
+            if not packet.topic:
+                raise MalformedPacketError("the peer used a topic alias, which we did not allow")
+        self._unacknowledged += waiting
+        if self._unacknowledged > self._connect.receive_max:
+            self.close(
+                LinkError(f"the peer sent more than the {self._connect.receive_max} messages we allowed in flight"),
+                mqtt5.DisconnectReasonCode.RECEIVE_MAX_EXCEEDED,
+            )
+            return
+        self._on_publishes(self, publishes)
+
+    def _control(self, packet: mqtt5.Packet) -> None:
+        match packet:
+            case mqtt5.PubAckPacket():
+                self._sent_ids.discard(packet.packet_id)
+            case mqtt5.PingRespPacket():
+                pass
+            case mqtt5.ConnAckPacket():
+                self._connected(packet)
+            case mqtt5.SubAckPacket():
+                self._sent_ids.discard(packet.packet_id)
+                if not self.subscribed.done():
+                    self.subscribed.set_result(packet)
+            case mqtt5.DisconnectPacket():
+                text = packet.reason_str or packet.reason_code.name.lower().replace("_", " ")
+                self.close(LinkError(f"the peer disconnected us: {text}"))
+            case _:
+                raise MalformedPacketError(f"the peer sent {type(packet).__name__}, which a server never does")
+
+    def _connected(self, packet: mqtt5.ConnAckPacket) -> None:
+        if self.accepted.done():
+            raise MalformedPacketError("the peer sent CONNACK twice")
+        if packet.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
+            text = packet.reason_str or packet.reason_code.name.lower().replace("_", " ")
+            self.close(LinkError(f"the broker refused the connection: {text}"))
+            return
+        self.resumed = packet.session_present
+        self._peer_receive_maximum = packet.receive_max
+        if packet.server_keep_alive is not None:
+            self.keep_alive_s = float(packet.server_keep_alive)
+        self.accepted.set_result(packet)
