@@ -46,8 +46,6 @@ class JournalWriter:
         try:
             self._append(entries)
         except StoreError:
-            self.counts["faults"] += 1
-            self._drop_file()
             self._append(entries)
         first = self.next_position
         self.next_position += len(entries)
@@ -70,12 +68,18 @@ class JournalWriter:
             self._handle = None
 
     def _append(self, entries: Sequence[Entry]) -> None:
-        if self._handle is None or self._offset >= self._size:
-            self._new_file()
-        assert self._handle is not None
-        data = self._codec.frame_of(self._uuid, self.next_position, entries)
-        self._disk.write(self._handle, data, self._offset)
-        self._disk.sync(self._handle)
+        """Write one frame and sync it; on a `StoreError` the file is let go for ever, the next call begins another."""
+        try:
+            if self._handle is None or self._offset >= self._size:
+                self._new_file()
+            assert self._handle is not None
+            data = self._codec.frame_of(self._uuid, self.next_position, entries)
+            self._disk.write(self._handle, data, self._offset)
+            self._disk.sync(self._handle)
+        except StoreError:
+            self.counts["faults"] += 1
+            self._drop_file()
+            raise
         self._offset += len(data)
         self.bytes_since_checkpoint += len(data)
         self.counts["bytes"] += len(data)
