@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def checkpoint(position: int, version: int = layout.VERSION) -> layout.Checkpoint:
     """Return a checkpoint whose state tells its position."""
-    return layout.Checkpoint(version, position, 2 * position, 3, 4, 5, b"{}", {"position": position, "rows": [1.5, "x"]})
+    state = {"position": position, "rows": [1.5, "x"]}
+    return layout.Checkpoint(version, position, 2 * position, 3, 4, 5, b"{}", state)
 
 
 def write(store: CheckpointStore, position: int) -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.errors import MalformedPacketError
 from gateway.transport.packets import PacketReader, announced_bytes
 
-# Text that is not UTF-8 makes the codec panic, and Python's trace of that reaches the interpreter's hook for lost errors.
+# Text that is not UTF-8 makes the codec panic; what Python says of that ends in the hook for lost errors.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 LIMIT = 1 << 20

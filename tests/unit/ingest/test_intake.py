@@ -1,0 +1,78 @@
+"""What a read brought becomes groups; QoS 0 is shed by rule; a group never spans two connections."""
+
+from __future__ import annotations
+
+import mqtt5
+
+from gateway.ingest.intake import Intake
+from gateway.model import DUPLICATE, QOS1, RETAIN
+from tests.support.links import NotedConnection
+
+
+def intake(qos0_waiting_max: int = 10, commit_bytes: int = 1000, backlog: int = 0) -> Intake:
+    """Return an empty intake behind which `backlog` messages wait."""
+    return Intake(qos0_waiting_max, commit_bytes, lambda: backlog)
+
+
+async def test_a_group_keeps_the_order_of_receipt_and_every_flag() -> None:
+    link, waiting = NotedConnection(7, resumed=True), intake()
+    packet = mqtt5.PublishPacket("b", b"2", qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=9, retain=True, duplicate=True)
+    waiting.on_publishes(link, [mqtt5.PublishPacket("a", b"1")])
+    waiting.on_publishes(link, [packet])
+    group, pending = waiting.take(11, 12, 2)
+    assert (group.topics, group.payloads, group.packet_ids) == (["a", "b"], [b"1", b"2"], [0, 9])
+    assert group.flags == [0, RETAIN | DUPLICATE | QOS1]
+    assert (group.wall_ns, group.at, group.clock, group.connection, group.resumed) == (11, 12, 2, 7, True)
+    assert pending.acknowledgements() == [9]
+    assert waiting.is_empty
+
+
+async def test_groups_of_two_connections_are_never_mixed() -> None:
+    old, new, waiting = NotedConnection(1), NotedConnection(2), intake()
+    waiting.on_publishes(old, old.sends(2))
+    waiting.on_publishes(new, new.sends(3))
+    assert waiting.wait_s(0.0, 100.0) == 0.0
+    first, second = waiting.take(1, 1, 2), waiting.take(1, 1, 2)
+    assert (first[0].connection, len(first[0].topics), first[1].connection) == (1, 2, old)
+    assert (second[0].connection, len(second[0].topics), second[1].connection) == (2, 3, new)
+
+
+async def test_qos_0_past_the_limit_is_shed_and_the_next_group_says_so() -> None:
+    link, waiting = NotedConnection(), intake(qos0_waiting_max=5)
+    waiting.on_publishes(link, link.sends(4, qos=0))
+    waiting.on_publishes(link, link.sends(3, qos=0) + link.sends(2))
+    group, _ = waiting.take(1, 1, 2)
+    assert group.packet_ids == [0, 0, 0, 0, 1, 2]
+    assert group.shed == {"qos0_overflow": 3}
+    waiting.on_publishes(link, link.sends(1, qos=0))
+    assert waiting.take(1, 1, 2)[0].shed == {}
+    assert waiting.counts["shed"] == 3
+
+
+async def test_what_waits_behind_the_journal_counts_towards_the_limit_of_qos_0() -> None:
+    link, waiting = NotedConnection(), intake(qos0_waiting_max=5, backlog=5)
+    waiting.on_publishes(link, link.sends(2, qos=0))
+    assert waiting.is_empty
+    waiting.on_publishes(link, link.sends(2))
+    assert waiting.take(1, 1, 2)[0].shed == {"qos0_overflow": 2}
+
+
+async def test_the_commit_waits_for_the_interval_unless_the_group_is_large_or_the_window_used_up() -> None:
+    link, waiting = NotedConnection(receive_maximum=4), intake(commit_bytes=10)
+    assert waiting.wait_s(0.0, 5.0) is None
+    waiting.on_publishes(link, link.sends(1))
+    assert 4.0 < (waiting.wait_s(waiting._groups[0].since + 0.5, 5.0) or 0.0) < 5.0
+    assert waiting.wait_s(waiting._groups[0].since + 6.0, 5.0) == 0.0
+    waiting.on_publishes(link, link.sends(3, first=2))
+    assert waiting.wait_s(waiting._groups[0].since, 5.0) == 0.0
+    waiting.take(1, 1, 2)
+    large = NotedConnection(2)
+    waiting.on_publishes(large, large.sends(1, payload=b"x" * 10))
+    assert waiting.wait_s(waiting._groups[0].since, 5.0) == 0.0
+
+
+async def test_a_closed_intake_takes_nothing_so_that_nothing_is_acknowledged() -> None:
+    link, waiting = NotedConnection(), intake()
+    waiting.is_open = False
+    waiting.on_publishes(link, link.sends(3))
+    assert waiting.is_empty
