@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 ROWS_MAX: Final = 10_000
 _TRIM_EVERY: Final = 256
+_INSERT: Final = (
+    "insert or ignore into message (key, wall_ns, topic, route, reason, detail, payload) values (?,?,?,?,?,?,?)"
+)
 
 
 class Quarantine:
@@ -60,21 +63,10 @@ class Quarantine:
 
     def keep(self, messages: Sequence[Quarantined]) -> None:
         """Store messages, in one transaction; evict the oldest past the bound."""
-        rows = [
-            {
-                "key": message.key,
-                "wall_ns": message.wall_ns,
-                "topic": message.topic,
-                "route": message.route,
-                "reason": message.reason,
-                "detail": message.detail,
-                "payload": message.payload,
-            }
-            for message in messages
-        ]
+        rows = [(one.key, one.wall_ns, one.topic, one.route, one.reason, one.detail, one.payload) for one in messages]
         try:
             with self._database.conn:
-                self._database.table("message").insert_all(rows, ignore=True)
+                self._database.conn.executemany(_INSERT, rows)
                 self._untrimmed += len(rows)
                 if self._untrimmed >= _TRIM_EVERY:
                     self._trim()

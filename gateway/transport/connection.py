@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _PUBACKS: Final = b"".join(b"\x40\x02" + number.to_bytes(2, "big") for number in range(65536))
 _PACKET_IDS: Final = 65535
 _PINGREQ: Final = mqtt5.PingReqPacket().write()
+_NORMAL: Final = mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -91,14 +92,13 @@ class Connection(asyncio.BufferedProtocol):
         """Send PINGREQ."""
         self._write(_PINGREQ)
 
-    def close(self, fault: GatewayError | None = None, reason: int = 0) -> None:
+    def close(self, fault: GatewayError | None = None, reason: mqtt5.DisconnectReasonCode = _NORMAL) -> None:
         """Send DISCONNECT and close; the first fault is the one that is kept."""
         if self.fault is None:
             self.fault = fault
         transport, self._transport = self._transport, None
         if transport is not None:
-            code = mqtt5.DisconnectReasonCode(reason)
-            transport.write(mqtt5.DisconnectPacket(reason_code=code).write())
+            transport.write(mqtt5.DisconnectPacket(reason_code=reason).write())
             transport.close()
 
     def abort(self) -> None:
