@@ -69,7 +69,7 @@ def test_malformed_bytes_close_the_connection_are_counted_and_the_next_message_i
         with broker.serve(session_present=True) as connection:
             deliver(connection, 2)
             status = site.status()
-        assert status["broker"]["malformed"] == 1, status["broker"]
+        assert status["ingest"]["malformed"] == 1, status["ingest"]
         assert status["ledger"]["message.decoded"] == 2
 
 
@@ -109,7 +109,7 @@ def test_a_topic_no_broker_should_send_is_decided_and_the_next_message_is_taken(
         status = site.status()
         ledger = status["ledger"]
         assert ledger["message.decoded"] >= 1
-        assert ledger["message.received"] == 2 or status["broker"]["malformed"] == 1
+        assert ledger["message.received"] == 2 or status["ingest"]["malformed"] == 1
         assert status["residual"] == {"messages": 0, "readings": 0}
 
 
@@ -136,7 +136,7 @@ def test_a_refused_connection_is_tried_again(broker, tmp_path, reason) -> None:
             connection.wait_closed()
         with broker.serve() as connection:
             deliver(connection)
-            assert site.status()["broker"]["connection_faults"] == 1
+            assert site.status()["ingest"]["connection_faults"] == 1
 
 
 def test_a_broker_that_closes_at_once_is_tried_again(broker, tmp_path) -> None:
@@ -147,7 +147,7 @@ def test_a_broker_that_closes_at_once_is_tried_again(broker, tmp_path) -> None:
                 connection.read_connect()
         with broker.serve() as connection:
             deliver(connection)
-            assert site.status()["broker"]["connection_faults"] == 3
+            assert site.status()["ingest"]["connection_faults"] == 3
 
 
 def test_a_lost_session_is_counted_and_what_waited_for_acknowledgement_is_forgotten(broker, tmp_path) -> None:
@@ -157,12 +157,12 @@ def test_a_lost_session_is_counted_and_what_waited_for_acknowledgement_is_forgot
             deliver(connection)
         with broker.serve(session_present=True) as connection:
             deliver(connection)
-            assert site.status()["broker"]["sessions_lost"] == 0
+            assert site.status()["ingest"]["sessions_lost"] == 0
         with broker.serve(session_present=False) as connection:
             # The same packet id names another message now: it must not pass for the one of the lost session.
             connection.wait_acknowledged([connection.publish("plant/a", b'{"value": 7}', packet_id=1)])
             status = site.status()
-        assert status["broker"]["sessions_lost"] == 1
+        assert status["ingest"]["sessions_lost"] == 1
         assert status["ledger"]["message.decoded"] == 3
 
 

@@ -16,9 +16,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-
 from gateway.demo.pki import write_pki
 from tests.support.mosquitto import Mosquitto
+
 from tests.support.sensors import Stream
 from tests.support.site import Site, region_tls
 from tests.support.waiting import wait_for
@@ -65,7 +65,7 @@ class Bench(NamedTuple):
 def chance() -> random.Random:
     seed = int(os.environ.get("GATEWAY_SEED") or random.SystemRandom().randrange(2**32))
     print(f"GATEWAY_SEED={seed}")  # noqa: T201  # what repeats a failure
-    return random.Random(seed)  # noqa: S311  # repeatable, not secret
+    return random.Random(seed)  # repeatable, not secret
 
 
 @contextmanager
@@ -77,9 +77,7 @@ def running(tmp_path, chance: random.Random) -> Iterator[Bench]:
     with ExitStack() as stack:
         local = stack.enter_context(Mosquitto(tmp_path / "local", max_queued_messages=0, max_inflight_messages=2000))
         central = stack.enter_context(Mosquitto(tmp_path / "central", **region_tls(pki)))
-        site = stack.enter_context(
-            Site(tmp_path, ROUTES, broker_port=local.port, region_port=central.port, pki=pki)
-        )
+        site = stack.enter_context(Site(tmp_path, ROUTES, broker_port=local.port, region_port=central.port, pki=pki))
         site.receiver.start()
         site.daemon.start()
         stream = Stream(local.port, RAW + WINDOWED, rate=RATE)

@@ -153,6 +153,11 @@ class Site:
                 parts.append(part)
         return json.loads(b"".join(parts))
 
+    def shown_status(self) -> str:
+        """Return what `gateway status` prints."""
+        command = [PROGRAM, "status", "-c", str(self.configuration)]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=STATUS_S).stdout
+
     def ledger(self) -> dict[str, int]:
         """Return the daemon's ledger: fate → count."""
         return self.status()["ledger"]
@@ -228,5 +233,5 @@ def pems(pki: Path, who: str) -> dict[str, str]:
 
 
 def region_tls(pki: Path) -> dict[str, Any]:
-    """Return the options that make a mosquitto the region's broker: mTLS, and a client without certificate is refused."""
+    """Return the options that make a mosquitto the region's broker: mTLS, no client without a certificate."""
     return {"ca": pki / "ca.pem", "certificate": pki / "server.pem", "key": pki / "server.key"}
