@@ -33,11 +33,6 @@ log = logging.getLogger(__name__)
 STOP_S = 5.0
 
 
-def socket_path(node: schema.Node) -> Path:
-    """Return the path of the status socket."""
-    return Path(node.status_socket) if node.status_socket else Path(node.state_folder) / "gateway.sock"
-
-
 async def run(config: schema.Gateway, ready: Callable[[], None]) -> None:
     """Run one node until a signal; `ready` is called once it takes input in."""
     assert config.node is not None
@@ -48,7 +43,7 @@ async def run(config: schema.Gateway, ready: Callable[[], None]) -> None:
         flow = Flow(config, Clock(), disk, random.Random(os.urandom(16)))  # noqa: S311  # jitter is no secret
         _report(flow)
         try:
-            async with StatusEndpoint(socket_path(config.node), flow.status):
+            async with StatusEndpoint(config.node.socket_path, flow.status):
                 await _until_signal(flow, ready)
         finally:
             flow.close()

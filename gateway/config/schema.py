@@ -7,6 +7,7 @@ kept in nanoseconds; sizes are written as text with a unit ("8MiB", "64kB") or a
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
@@ -48,6 +49,11 @@ class Node(Section, frozen=True, kw_only=True):
     status_socket: Annotated[
         str, option("Unix socket that `gateway status` asks; empty means `gateway.sock` in the state folder.")
     ] = ""
+
+    @property
+    def socket_path(self) -> Path:
+        """The path of the status socket."""
+        return Path(self.status_socket) if self.status_socket else Path(self.state_folder) / "gateway.sock"
 
 
 class Broker(Section, frozen=True, kw_only=True):
@@ -394,3 +400,22 @@ NAME_OPTIONS: Final = frozenset(
     }
 )
 """Dotted paths of the options whose text must be a `Name`."""
+
+PATH_OPTIONS: Final = frozenset(
+    {
+        "node.state_folder",
+        "node.status_socket",
+        "broker.password_file",
+        "broker.tls_ca",
+        "broker.tls_certificate",
+        "broker.tls_key",
+        "region.tls_ca",
+        "region.tls_certificate",
+        "region.tls_key",
+        "receiver.tls_ca",
+        "receiver.tls_certificate",
+        "receiver.tls_key",
+        "receiver.state_folder",
+    }
+)
+"""Dotted paths of the options that name files; relative ones are taken from the folder of the configuration file."""

@@ -36,7 +36,7 @@ REGION_NEVER = {"ingest", "journal", "spool"}
 
 PURE = re.compile(
     r"(model|errors|ledger|frame|decode(\..+)?|process(\..+)?|batch(\..+)?|(journal|spool)\.format"
-    r"|config\.(schema|options|units|positions|checks|render|reference)|mirror\.session|region\.(receiver|reconcile)"
+    r"|config\.(schema|options|units|positions|values|checks|render|json_schema)|mirror\.session|region\.(receiver|reconcile)"
     r"|transport\.(wire|packets|backoff)|health\.rates)"
 )
 IMPURE_MODULES = {"asyncio", "os", "socket", "ssl", "time", "random", "threading", "logging"}

@@ -1,0 +1,219 @@
+"""What options must be to each other: combinations that no single option shows to be wrong.
+
+`findings` looks at a whole file whose options are each fine, or have been replaced by a default where they are not. So
+a finding names every place that it rests on, the one to correct first: the loader leaves out the findings that rest on
+something it has reported already.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gateway.config.units import duration_text, size_text
+from gateway.config.values import nearest
+from gateway.errors import ExpressionError
+from gateway.process.expression import compile_expression
+from gateway.process.topics import filter_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gateway.config import schema
+    from gateway.config.positions import Place
+
+HEADER_ALLOWANCE_BYTES: Final = 16 * 1024
+"""Room for a batch's header, its names and its frame beside `batch_bytes_max` in a segment."""
+
+RING_SEGMENTS_MIN: Final = 2
+"""A ring frees whole segments, so it needs one to write while it frees another."""
+
+SOCKET_PATH_BYTES_MAX: Final = 107
+"""Of `sun_path`, unix(7)."""
+
+_SUMMARIES: Final = frozenset({"count", "sum", "mean"})
+"""Functions whose result is wrong, not just coarse, when a deadband has left readings out."""
+
+
+class Finding(NamedTuple):
+    """One fault: a sentence, and the places that it rests on."""
+
+    sentence: str
+    places: tuple[Place, ...]
+
+
+def findings(config: schema.Gateway) -> Iterator[Finding]:
+    """Yield everything that is wrong between the options of `config`."""
+    yield from _roles(config)
+    if config.node is not None:
+        yield from _node(config.node)
+    yield from _broker(config.broker)
+    yield from _lanes(config.spool)
+    yield from _twice("route", [route.name for route in config.route], ("route",))
+    yield from _twice("region", [region.name for region in config.region], ("region",))
+    yield from _topics(config.route)
+    for number, route in enumerate(config.route):
+        yield from _lane_of_route(route, ("route", number), config.spool.lanes)
+        yield from _route(route, ("route", number))
+    for number, region in enumerate(config.region):
+        yield from _region(region, ("region", number))
+    if config.receiver is not None:
+        yield from _prefix(config.receiver.topic_prefix, ("receiver", "topic_prefix"))
+
+
+def _roles(config: schema.Gateway) -> Iterator[Finding]:
+    node: Place = ("node",)
+    lanes: Place = ("spool", "lanes")
+    needed: tuple[tuple[Place, str, Sequence[object]], ...] = (
+        (("route",), "[[route]]", config.route),
+        (lanes, "[[spool.lanes]]", config.spool.lanes),
+    )
+    if config.node is None and config.receiver is None:
+        sentence = "neither [node] nor [receiver] is there: a box needs [node], the central side needs [receiver]"
+        yield Finding(sentence, (node, ("receiver",)))
+    elif config.node is None:
+        for place, table, there in (*needed, (("region",), "[[region]]", config.region)):
+            if there:
+                yield Finding(
+                    f"{table} means nothing without [node]: add [node] with its id, or remove it", (place, node)
+                )
+    else:
+        for place, table, there in needed:
+            if not there:
+                yield Finding(f"a node needs at least one {table}: add it", (place, node))
+
+
+def _node(node: schema.Node) -> Iterator[Finding]:
+    path = node.socket_path
+    size = len(str(path).encode())
+    if size > SOCKET_PATH_BYTES_MAX:
+        sentence = f"the path of the status socket, {path}, has {size} bytes and Unix takes {SOCKET_PATH_BYTES_MAX}"
+        places: tuple[Place, ...] = (("node", "status_socket"), ("node", "state_folder"))
+        yield Finding(f"{sentence}: set node.status_socket to a shorter one", places)
+
+
+def _broker(broker: schema.Broker) -> Iterator[Finding]:
+    def finding(sentence: str, *keys: str) -> Finding:
+        return Finding(sentence, tuple(("broker", key) for key in keys))
+
+    if broker.tls_certificate and not broker.tls_key:
+        yield finding("is set and tls_key is not: name the key's file", "tls_certificate", "tls_key")
+    if broker.tls_key and not broker.tls_certificate:
+        yield finding("is set and tls_certificate is not: name the certificate's file", "tls_key", "tls_certificate")
+    if broker.tls_certificate and not broker.tls_ca:
+        yield finding("is set and tls_ca is not: name the CA's file, it turns TLS on", "tls_certificate", "tls_ca")
+    if broker.packet_bytes_max < broker.payload_bytes_max:
+        packet, payload = size_text(broker.packet_bytes_max), size_text(broker.payload_bytes_max)
+        sentence = f"{packet} is less than payload_bytes_max, {payload}: no such payload could arrive; raise it"
+        yield finding(sentence, "packet_bytes_max", "payload_bytes_max")
+
+
+def _lanes(spool: schema.Spool) -> Iterator[Finding]:
+    segment: Place = ("spool", "segment_bytes")
+    lanes: Place = ("spool", "lanes")
+    yield from _twice("lane", [lane.name for lane in spool.lanes], lanes)
+    for number, lane in enumerate(spool.lanes):
+        place = (*lanes, number)
+        largest = lane.batch_bytes_max + HEADER_ALLOWANCE_BYTES
+        if largest > spool.segment_bytes:
+            sizes = f"{size_text(lane.batch_bytes_max)} and {size_text(HEADER_ALLOWANCE_BYTES)} for its header"
+            sentence = f"a batch of {sizes} does not fit a segment of {size_text(spool.segment_bytes)}"
+            hint = "lower it, or raise spool.segment_bytes"
+            yield Finding(f"{sentence}: {hint}", ((*place, "batch_bytes_max"), segment))
+        if lane.bytes_max < RING_SEGMENTS_MIN * spool.segment_bytes:
+            sentence = f"a ring of {size_text(lane.bytes_max)} holds fewer than {RING_SEGMENTS_MIN} segments"
+            hint = f"of {size_text(spool.segment_bytes)}: raise it, or lower spool.segment_bytes"
+            yield Finding(f"{sentence} {hint}", ((*place, "bytes_max"), segment))
+    total = sum(lane.bytes_max for lane in spool.lanes)
+    if total > spool.bytes_max:
+        sentence = f"the lanes' bytes_max make {size_text(total)} together, more than {size_text(spool.bytes_max)}"
+        rests_on = tuple((*lanes, number, "bytes_max") for number in range(len(spool.lanes)))
+        yield Finding(f"{sentence}: raise it, or lower theirs", (("spool", "bytes_max"), lanes, *rests_on))
+
+
+def _twice(what: str, names: Sequence[str], place: Place) -> Iterator[Finding]:
+    for number, name in enumerate(names):
+        first = names.index(name)
+        if first != number:
+            places = ((*place, number, "name"), (*place, first, "name"))
+            yield Finding(f'"{name}" is the name of another {what} as well: give each its own', places)
+
+
+def _topics(routes: Sequence[schema.Route]) -> Iterator[Finding]:
+    taken: dict[str, int] = {}
+    for number, route in enumerate(routes):
+        place: Place = ("route", number, "topics")
+        for pattern in route.topics:
+            fault = filter_fault(pattern)
+            if fault:
+                yield Finding(f'the topic filter "{pattern}" cannot be used: {fault}', (place,))
+            first = taken.setdefault(pattern, number)
+            if first != number:
+                sentence = f'"{pattern}" is taken by the route "{routes[first].name}" before this one: remove it here'
+                yield Finding(sentence, (place, ("route", first)))
+
+
+def _lane_of_route(route: schema.Route, place: Place, lanes: Sequence[schema.Lane]) -> Iterator[Finding]:
+    names = [lane.name for lane in lanes]
+    if names and route.lane not in names:
+        close = nearest(route.lane, names)
+        hint = f'did you mean "{close}"?' if close else f"the lanes are {', '.join(names)}"
+        rests_on = (("spool", "lanes", number, "name") for number in range(len(lanes)))
+        yield Finding(f'no lane is named "{route.lane}"; {hint}', ((*place, "lane"), *rests_on))
+
+
+def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
+    def finding(sentence: str, *keys: tuple[str, ...]) -> Finding:
+        return Finding(sentence, tuple((*place, *key) for key in keys))
+
+    if route.keep:
+        try:
+            compile_expression(route.keep)
+        except ExpressionError as error:
+            yield finding(f"column {error.column} of the expression: {error.fault}", ("keep",))
+    if route.decoder == "scalar" and route.fields:
+        yield finding("a scalar payload has no fields to take: remove it", ("fields",), ("decoder",))
+    if route.decoder == "scalar" and route.time.field:
+        yield finding("a scalar payload has no time field: remove it", ("time", "field"), ("decoder",))
+    sample = route.sample
+    for name, band in sample.deadband.items():
+        if band <= 0:
+            yield finding(f'the deadband of "{name}" is {band:g}: give a change above 0', ("sample", "deadband"))
+        if route.fields and name not in route.fields:
+            sentence = f'"{name}" is not among the route\'s fields: add it there, or remove it here'
+            yield finding(sentence, ("sample", "deadband"), ("fields",))
+    if sample.silence_ns and not sample.deadband:
+        yield finding(
+            "does nothing without a deadband: set sample.deadband", ("sample", "silence"), ("sample", "deadband")
+        )
+    yield from _window(route, place)
+
+
+def _window(route: schema.Route, place: Place) -> Iterator[Finding]:
+    window, sample = route.window, route.sample
+    if window is None:
+        return
+    if sample.interval_ns > window.size_ns:
+        interval, size = duration_text(sample.interval_ns), duration_text(window.size_ns)
+        sentence = f"one row in {interval} leaves windows of {size} empty: lower it, or lengthen the window"
+        yield Finding(sentence, ((*place, "sample", "interval"), (*place, "window", "size")))
+    wrong = [name for name in window.functions if name in _SUMMARIES]
+    if sample.deadband and wrong:
+        sentence = f"would compute {', '.join(wrong)} of what the deadband leaves, not of what was measured"
+        hint = "remove them, or the deadband"
+        yield Finding(f"{sentence}: {hint}", ((*place, "window", "functions"), (*place, "sample", "deadband")))
+
+
+def _region(region: schema.Region, place: Place) -> Iterator[Finding]:
+    if region.backoff_min_ns > region.backoff_max_ns:
+        low, high = duration_text(region.backoff_min_ns), duration_text(region.backoff_max_ns)
+        sentence = f"{low} is more than backoff_max, {high}: lower it, or raise that"
+        yield Finding(sentence, ((*place, "backoff_min"), (*place, "backoff_max")))
+    yield from _prefix(region.topic_prefix, (*place, "topic_prefix"))
+
+
+def _prefix(prefix: str, place: Place) -> Iterator[Finding]:
+    fault = filter_fault(prefix)
+    if not fault and (set(prefix) & {"+", "#"} or prefix.startswith(("$", "/")) or prefix.endswith("/")):
+        fault = "it begins published topics, so it has no wildcard, no $ in front and no / at its ends"
+    if fault:
+        yield Finding(f'"{prefix}" cannot be used: {fault}', (place,))
