@@ -1,1 +1,29 @@
-"""TODO."""
+"""Edge gateway: from a site's sensors to one or more regions, losing nothing without saying so.
+
+The code in the order in which a message passes it:
+
+    cli            one file per verb; the only code that prints and exits
+    config         gateway.toml: schema, load, render
+    daemon         `gateway run`: builds the flow, signals, readiness, drain
+    flow           THE MAP: every stage wired in order, every limit on one screen
+    transport      MQTT 5 at the socket: packets, connections, subscriber, publisher, TLS, the words on the wire
+    ingest         what the local broker sent → groups of messages, acknowledged after the journal has them
+    journal        the log of inputs, group commit, checkpoints, replay
+    recovery       a start: checkpoint and replay through the same pipeline
+    process        the deterministic pipeline: route, filter, sample, aggregate
+    decode         payload → rows, one file per format
+    quarantine     what no decoder could take, kept for a person
+    batch          readings → columns → one sealed envelope, and back
+    spool          the durable ring: lanes of segments, a cursor per region
+    mirror         a session per region: send, acknowledge, resend
+    region         the central side: verify, de-duplicate, sink, acknowledge
+    health         status, rates, logs
+    demo           a whole site and region on one machine, cut and killed, with the books at the end
+
+    model, ledger  what flows, and where it may end
+    errors, clock, disk, frame, channel   what everything stands on
+
+Imports run from `cli` downwards, never back; `tests/unit/test_style.py` checks it.
+"""
+
+__version__ = "0.1.0"

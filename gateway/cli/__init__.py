@@ -1,1 +1,164 @@
-"""TODO."""
+"""The command line: finds the verb, loads only its module, and turns every end of it into an exit code.
+
+A verb is a module of this package with `register(parser)`, which adds its arguments, and `run(arguments) -> int`. It is
+imported only when it is used, so `gateway --help` stays quick. Verbs raise; nothing else prints faults or exits:
+
+    exit   why (sysexits.h)              from
+    0      done
+    1      a check said no               the verb itself
+    64     wrong use                     argparse
+    65     the data is bad               BatchError, DecodeError
+    66     the file cannot be read       ConfigError caused by an OSError
+    69     the other side is not there   LinkError
+    70     a defect of the gateway       AssertionError, with its trace
+    74     the disk refused              StoreError, OSError
+    78     the configuration is wrong    ConfigError, ExpressionError, CredentialError
+    130    Ctrl-C                        KeyboardInterrupt
+    141    nobody reads our output       BrokenPipeError
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, cast
+
+from gateway import __version__, errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+EX_OK: Final = 0
+EX_NO: Final = 1
+EX_USAGE: Final = 64
+EX_DATAERR: Final = 65
+EX_NOINPUT: Final = 66
+EX_UNAVAILABLE: Final = 69
+EX_SOFTWARE: Final = 70
+EX_IOERR: Final = 74
+EX_CONFIG: Final = 78
+EX_INTERRUPTED: Final = 130
+EX_PIPE: Final = 141
+
+VERBS: Final = {
+    "check": "say whether a configuration can be used, and everything that is wrong with it",
+    "config": "show the effective configuration, write its reference pages",
+    "run": "run the gateway of this box",
+    "status": "show what the running gateway is doing",
+    "region": "run the central side",
+    "batch": "read batch files",
+    "dev-pki": "make certificates for development",
+    "demo": "run a whole site and region on this machine, cut and kill them, and show the books",
+}
+"""Verb → what it does. The module of a verb has its name, hyphens as underscores."""
+
+_CODES: Final = (
+    (errors.ConfigError, EX_CONFIG),
+    (errors.ExpressionError, EX_CONFIG),
+    (errors.CredentialError, EX_CONFIG),
+    (errors.LinkError, EX_UNAVAILABLE),
+    (errors.StoreError, EX_IOERR),
+    (errors.BatchError, EX_DATAERR),
+    (errors.DecodeError, EX_DATAERR),
+)
+
+
+class Verb(Protocol):
+    """What the module of a verb offers."""
+
+    def register(self, parser: argparse.ArgumentParser) -> None:
+        """Add the verb's arguments."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it, and return the exit code."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EX_USAGE, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; wrong use and --help end the process as argparse does."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(next((word for word in words if word in VERBS), ""))
+    arguments = parser.parse_args(words)
+    if arguments.verb is None:
+        parser.print_help(sys.stderr)
+        return EX_USAGE
+    try:
+        code = _run(_module(arguments.verb), arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes standard output at exit: give it somewhere to write to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EX_PIPE
+    return code
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, with the arguments of `verb` only."""
+    parser = _Parser(prog="gateway", description="Edge gateway: from a site's sensors to its regions.")
+    parser.add_argument("--version", action="version", version=f"gateway {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
+    for name, sentence in VERBS.items():
+        one = verbs.add_parser(name, help=sentence, description=f"{sentence[0].upper()}{sentence[1:]}.")
+        if name == verb:
+            _module(name).register(one)
+    return parser
+
+
+def _module(verb: str) -> Verb:
+    return cast("Verb", importlib.import_module(f"gateway.cli.{verb.replace('-', '_')}"))
+
+
+def _run(verb: Verb, arguments: argparse.Namespace) -> int:
+    try:
+        return verb.run(arguments)
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except (errors.GatewayError, OSError, AssertionError, BaseExceptionGroup) as error:
+        return _report(error)
+
+
+def _report(error: BaseException) -> int:
+    """Say on standard error what ended the verb, and return the exit code for it."""
+    leaves = list(_leaves(error))
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        return EX_INTERRUPTED
+    if not all(isinstance(leaf, errors.GatewayError | OSError) for leaf in leaves):
+        traceback.print_exception(error)
+        print("gateway: this is a defect of the gateway; please report it with the lines above", file=sys.stderr)
+        return EX_SOFTWARE
+    for leaf in leaves:
+        print(_said(leaf), file=sys.stderr)
+    return _code(leaves[0])
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _said(error: BaseException) -> str:
+    if not isinstance(error, errors.GatewayError):
+        return f"gateway: {error}"
+    faults = error.faults if isinstance(error, errors.ConfigError) else (error.fault,)
+    lines = [f"gateway: {error.fault}"] if faults != (error.fault,) else []
+    lines += faults if lines else [f"gateway: {error.fault}"]
+    return "\n".join([*lines, f"hint: {error.hint}"] if error.hint else lines)
+
+
+def _code(error: BaseException) -> int:
+    if isinstance(error, errors.ConfigError) and isinstance(error.__cause__, OSError):
+        return EX_NOINPUT
+    return next((code for type_, code in _CODES if isinstance(error, type_)), EX_IOERR)

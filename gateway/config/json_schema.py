@@ -1,23 +1,26 @@
 """The configuration as a JSON Schema (draft 2020-12), for editors that complete and check TOML.
 
-Durations and sizes are texts with a pattern here, as they are written; their bounds, which a pattern cannot say, stand in
-the description.
+Durations and sizes are texts with a pattern here, as they are written; their bounds, which a pattern cannot say, stand
+in the description.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.config import schema
-from gateway.config.options import Option, options, tables
+from gateway.config.options import options, tables
 from gateway.config.units import DURATION_PATTERN, SIZE_PATTERN, duration_text, size_text
 from gateway.config.values import NAME_PATTERN
+
+if TYPE_CHECKING:
+    from gateway.config.options import Kind, Option
 
 
 def document() -> str:
     """Return the schema as JSON text."""
-    sections = {"Gateway": (schema.Gateway, "")}
+    sections: dict[str, tuple[type[schema.Section], str]] = {"Gateway": (schema.Gateway, "")}
     for path, option in tables():
         assert option.section is not None
         sections[option.section.__name__] = (option.section, path)
@@ -67,7 +70,7 @@ def _type(option: Option) -> dict[str, Any]:
     is_name = option.path in schema.NAME_OPTIONS
     may_be_empty = not (option.required or option.default)
     texts: dict[str, Any] = {"type": "array", "uniqueItems": True, **({} if may_be_empty else {"minItems": 1})}
-    return {
+    types: dict[Kind, dict[str, Any]] = {
         "table": {"$ref": f"#/$defs/{name}"},
         "tables": {"type": "array", "items": {"$ref": f"#/$defs/{name}"}},
         "duration": {"type": "string", "pattern": DURATION_PATTERN},
@@ -83,4 +86,5 @@ def _type(option: Option) -> dict[str, Any]:
         "texts": {**texts, "items": {"type": "string", "minLength": 1}},
         "choices": {**texts, "items": {"enum": list(option.choices)}},
         "numbers": {"type": "object", "additionalProperties": {"type": "number"}},
-    }[option.kind]
+    }
+    return types[option.kind]

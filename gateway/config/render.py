@@ -67,8 +67,9 @@ _PREFACE: Final = f"""\
 <!-- {_GENERATED} -->
 
 The gateway reads one TOML file, `gateway -c FILE …`. `gateway check -c FILE` names everything that is wrong with it,
-`gateway config explain -c FILE` shows every effective value and where it comes from. An editor that knows JSON Schema
-can use [gateway.schema.json](gateway.schema.json); [gateway.example.toml](gateway.example.toml) is a file to start from.
+`gateway config explain -c FILE` shows every effective value and where it comes from. Editors that know JSON Schema
+can use [gateway.schema.json](gateway.schema.json); a file to start from is
+[gateway.example.toml](gateway.example.toml).
 
 | written as | what it is | examples |
 |---|---|---|
@@ -83,7 +84,7 @@ side needs only `[receiver]`. Unknown keys are faults. A file with faults is not
 
 
 def explain(loaded: Loaded) -> list[Effective]:
-    """Return every value that the gateway works with, in the order of the reference; tables that are absent left out."""
+    """Return every value that the gateway works with, in the order of the reference, without tables that are absent."""
     config = loaded.config
     parts = [option for option in options(schema.Gateway) if config.node is not None or option.key == "receiver"]
     return [line for part in parts for line in _explained(loaded, part, getattr(config, part.attribute), (part.key,))]

@@ -377,7 +377,7 @@ class Receiver(Section, frozen=True, kw_only=True):
 
 
 class Gateway(Section, frozen=True, kw_only=True):
-    """The whole file. A node needs `[node]`, `[broker]`, routes, lanes and regions; a receiver needs `[receiver]`."""
+    """The whole file. A node needs `[node]`, lanes and routes, and mirrors to its regions; a receiver `[receiver]`."""
 
     node: Annotated[Node | None, option("The box itself.")] = None
     broker: Annotated[Broker, option("The local broker.")] = field(default_factory=Broker)

@@ -1,0 +1,118 @@
+"""`gateway status`: what the running gateway is doing, asked over its Unix socket.
+
+The text has one block per stage in flow order; lanes and regions stand side by side. What needs a person comes first,
+on lines that begin with `!`. The text is made from whatever the daemon says, so a new count needs no change here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli import EX_OK
+from gateway.config.load import load
+from gateway.errors import ConfigError
+from gateway.health.endpoint import ask
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the configuration file")
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the status."""
+    config = load(arguments.config).config
+    if config.node is None:
+        raise ConfigError(f"{arguments.config}: has no [node]", hint="`gateway region status` asks a [receiver]")
+    status = ask(config.node.socket_path)
+    print(json.dumps(status, ensure_ascii=False) if arguments.json else text(status))
+    return EX_OK
+
+
+def text(status: Mapping[str, Any]) -> str:
+    """Return the status for people."""
+    lines = [f"node {status['node']}, epoch {status['epoch']}, up {status['uptime_s']:,.0f} s"]
+    lines += [f"! {sentence}" for sentence in alerts(status)]
+    rates = {f"{name}/s": rate for name, rate in status["rates"].items()}
+    books = {**status["ledger"], "reading.open": status["open_readings"]}
+    residual = {f"unaccounted {name}": number for name, number in status["residual"].items()}
+    blocks = (
+        ("rates", {"": rates}),
+        ("ledger", {"": {**books, **residual}}),
+        ("ingest", {"": status["ingest"]}),
+        ("journal", {"": status["journal"]}),
+        ("channels", {str(one["name"]): one for one in status["channels"]}),
+        ("lanes", _by_name(status["lanes"])),
+        ("regions", _by_name(status["regions"])),
+        ("quarantine", {"": status["quarantine"]}),
+        ("last start", {"": status["recovery"]}),
+    )
+    for title, columns in blocks:
+        lines += ["", *_table(title, columns)]
+    return "\n".join(lines)
+
+
+def alerts(status: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what needs a person."""
+    if any(status["residual"].values()):
+        yield f"unaccounted: {status['residual']}, a defect of the gateway"
+    if not status["ingest"].get("connected"):
+        yield f"not connected to the local broker: {status['ingest'].get('last_fault') or 'no word from it yet'}"
+    if status["journal"].get("fault"):
+        yield f"the journal cannot be written, nothing is acknowledged: {status['journal']['fault']}"
+    if status["spool_fault"]:
+        yield f"the spool cannot be written, batches wait: {status['spool_fault']}"
+    if status["recovery"].get("acknowledged_input_missing"):
+        yield "the last start found acknowledged input damaged: see its notes"
+
+
+def _by_name(items: Any) -> dict[str, Mapping[str, Any]]:  # noqa: ANN401  # what JSON holds
+    """Return name → facts, for a map of facts as for a list of facts that have a name."""
+    if isinstance(items, dict):
+        return items
+    return {str(item.get("name", number)): item for number, item in enumerate(items)}
+
+
+def _table(title: str, columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return lines: one for each fact, one column for each thing that has facts."""
+    flat = {name: dict(_flat(facts)) for name, facts in columns.items()}
+    keys = list(dict.fromkeys(key for facts in flat.values() for key in facts if key != "name"))
+    head = [title, *flat] if any(flat) else [title]
+    rows = [head, *([f"  {key}", *(_shown(facts.get(key, "")) for facts in flat.values())] for key in keys)]
+    if len(rows) == 1:
+        return [title, "  none"]
+    widths = [max(len(row[n]) for row in rows if n < len(row)) for n in range(len(flat) + 1)]
+    return [_line(row, widths) for row in rows]
+
+
+def _line(row: list[str], widths: list[int]) -> str:
+    first, *rest = (
+        cell.ljust(width) if n == 0 else cell.rjust(width)
+        for n, (cell, width) in enumerate(zip(row, widths, strict=False))
+    )
+    return "  ".join([first, *rest]).rstrip()
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "; ".join(_shown(one) for one in value) or "-"
+    if isinstance(value, int | float):
+        return f"{value:,}"
+    return "-" if value in {"", None} else str(value)
