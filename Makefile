@@ -1,0 +1,73 @@
+# Everything a checkout needs. `make demo` and `make test` start from nothing but Python 3.11, git and make.
+#
+#   demo    a whole site and region on this machine, cut and killed in the middle; needs no root and no broker
+#   test    check, then every test; installs mosquitto by apt where it is missing
+#   check   format, lint, types, generated pages
+#   bench   the budgets
+#   faults  the long fault and crash tests
+#   docs    write the generated pages
+#   lock    pin the versions that are installed now
+#   clean   remove everything made here
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# Debian keeps mosquitto where the PATH of users does not look.
+export PATH := $(PATH):/usr/sbin:/usr/local/sbin
+
+.PHONY: demo test check bench faults docs lock clean mosquitto
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/run.stamp
+	$(BIN)/gateway demo $(DEMO)
+
+test: $(VENV)/test.stamp mosquitto check
+	$(BIN)/pytest
+
+check: $(VENV)/test.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/gateway config docs --check
+
+bench: $(VENV)/test.stamp mosquitto
+	$(BIN)/python -m benchmarks $(BENCH)
+
+faults: $(VENV)/test.stamp mosquitto
+	GATEWAY_LONG=1 $(BIN)/pytest tests/faults tests/integration
+
+docs: $(VENV)/run.stamp
+	$(BIN)/gateway config docs --write
+
+lock: $(VENV)/test.stamp
+	{ sed -n '/^#/p' requirements.lock; $(PIP) freeze --exclude-editable; } > requirements.new
+	mv requirements.new requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is missing or older than 3.11: install one and say make PYTHON=/path/to/it" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) cannot make environments: apt-get install python3-venv, then make again" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: $(BIN)/python pyproject.toml requirements.lock
+	$(PIP) install --quiet -c requirements.lock -e .
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	$(PIP) install --quiet -c requirements.lock -e '.[test]'
+	touch $@
+
+mosquitto:
+	@command -v mosquitto >/dev/null && exit 0; \
+	install='apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends mosquitto'; \
+	command -v apt-get >/dev/null || { echo "the tests need mosquitto 2: install it, then make again" >&2; exit 1; }; \
+	if [ "$$(id -u)" = 0 ]; then sh -c "$$install"; \
+	elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo sh -c "$$install"; \
+	else echo "the tests need mosquitto; as root: $$install" >&2; exit 1; fi
