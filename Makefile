@@ -10,6 +10,7 @@
 #   clean   remove everything made here
 
 PYTHON ?= python3
+KILLS ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -36,7 +37,7 @@ bench: $(VENV)/test.stamp mosquitto
 	$(BIN)/python -m benchmarks $(BENCH)
 
 faults: $(VENV)/test.stamp mosquitto
-	GATEWAY_LONG=1 $(BIN)/pytest tests/faults tests/integration
+	GATEWAY_LONG=1 GATEWAY_KILLS=$(KILLS) $(BIN)/pytest tests/faults tests/integration
 
 docs: $(VENV)/run.stamp
 	$(BIN)/gateway config docs --write
