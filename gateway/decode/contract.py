@@ -1,0 +1,43 @@
+"""What every decoder promises, whatever its format.
+
+A decoder turns one payload into one row, or raises `DecodeError`; no payload makes it raise anything else, run long or
+take memory out of proportion, because payloads come from whoever may publish. What it returns is final:
+
+- flat: nested names are joined by a dot, elements of arrays are named by their number (`axes.0`);
+- never empty, and never more than `field_count_max` fields (what is null counts as one, and is then left out);
+- integers fit 64 signed bits, floats are finite, text is Unicode.
+
+Reasons are short words that the ledger counts: `empty`, `malformed_json`, `malformed_cbor`, `not_utf8`,
+`not_an_object`, `not_finite`, `number_too_large`, `integer_too_large`, `duplicate_key`, `key_not_text`,
+`unsupported_type`, `too_deep`, `too_many_fields`, `field_name_too_long`, `no_fields`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from gateway.model import Row
+
+INTEGER_MIN: Final = -(2**63)
+INTEGER_MAX: Final = 2**63 - 1
+
+FIELD_CHARACTERS_MAX: Final = 256
+"""Longest name of a field, path included: names live as long as the series they name."""
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """What a payload may hold. `fields` are the names to take, in this order; empty takes all."""
+
+    fields: tuple[str, ...] = ()
+    field_count_max: int = 256
+    depth_max: int = 8
+
+
+class Decoder(Protocol):
+    """One format under the limits of one route."""
+
+    def __call__(self, payload: bytes, /) -> Row:
+        """Return the row that `payload` holds; the caller owns it. Raises `DecodeError`."""
