@@ -1,1 +1,1 @@
-"""TODO."""
+"""The deterministic machine between journal and batch: route, filter, sample, aggregate. Pure."""

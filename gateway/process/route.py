@@ -1,0 +1,47 @@
+"""Which route takes a topic: the first one with a filter that matches.
+
+Looking it up costs a walk over all filters, so what is known of a topic is kept in a bounded cache. The cache holds
+nothing that cannot be made again: forgetting it changes the time a message takes and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from gateway.process.topics import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Known = TypeVar("Known")
+
+
+def first_match(routes: Sequence[tuple[str, ...]], topic: str) -> int | None:
+    """Return the index of the first route, given as its filters, that takes `topic`; None when none does."""
+    for index, patterns in enumerate(routes):
+        if any(matches(pattern, topic) for pattern in patterns):
+            return index
+    return None
+
+
+class TopicCache(dict[str, Known], Generic[Known]):
+    """What `make` says of each topic: `cache[topic]` asks it once, as long as there is room.
+
+    Full, it forgets everything and begins anew. Topics longer than `characters_max` are not kept at all.
+    """
+
+    __slots__ = ("_characters_max", "_make", "_topics_max")
+
+    def __init__(self, make: Callable[[str], Known], topics_max: int, characters_max: int = 256) -> None:
+        super().__init__()
+        self._make = make
+        self._topics_max = topics_max
+        self._characters_max = characters_max
+
+    def __missing__(self, topic: str) -> Known:
+        known = self._make(topic)
+        if len(topic) <= self._characters_max:
+            if len(self) >= self._topics_max:
+                self.clear()
+            self[topic] = known
+        return known

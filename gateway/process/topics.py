@@ -1,0 +1,61 @@
+"""MQTT topic names and topic filters.
+
+Source: MQTT 5.0 section 4.7.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+TOPIC_BYTES_MAX: Final = 65535
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Return whether the topic filter `pattern`, which must be valid, takes `topic`.
+
+    `+` takes one level, a last `#` the rest and the level before it; neither takes a first level that begins with `$`.
+    """
+    if topic[:1] == "$" and pattern[:1] in ("+", "#"):
+        return False
+    wanted, levels = pattern.split("/"), topic.split("/")
+    if wanted[-1] == "#":
+        wanted.pop()
+        del levels[len(wanted) :]
+    return len(wanted) == len(levels) and all(want in ("+", level) for want, level in zip(wanted, levels, strict=True))
+
+
+def filter_fault(pattern: str) -> str:
+    """Return what makes `pattern` no topic filter for a route, as half a sentence; empty when nothing does."""
+    if not pattern:
+        return "is empty"
+    if len(pattern.encode(errors="surrogatepass")) > TOPIC_BYTES_MAX:
+        return f"is longer than {TOPIC_BYTES_MAX} bytes"
+    if "\0" in pattern or not _is_unicode(pattern):
+        return "holds a character that MQTT does not allow"
+    return _level_fault(pattern.split("/"))
+
+
+def _level_fault(levels: list[str]) -> str:
+    if levels[0] == "$share":
+        return "is a shared subscription, of which a gateway would get only a part"
+    for number, level in enumerate(levels, 1):
+        if "#" in level and (level != "#" or number != len(levels)):
+            return "has a `#` that is not the whole last level"
+        if "+" in level and level != "+":
+            return "has a `+` that is not a whole level"
+    return ""
+
+
+def topic_fault(topic: str) -> str:
+    """Return what makes `topic` no name that a message may have, as half a sentence; empty when nothing does."""
+    if not topic:
+        return "is empty"
+    if "+" in topic or "#" in topic:
+        return "holds a wildcard"
+    if "\0" in topic or not _is_unicode(topic):
+        return "holds a character that MQTT does not allow"
+    return ""
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
