@@ -13,7 +13,7 @@ from gateway.config.units import duration_text, size_text
 from gateway.config.values import nearest
 from gateway.errors import ExpressionError
 from gateway.process.expression import compile_expression
-from gateway.process.topics import filter_fault
+from gateway.process.topics import filter_fault, topic_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -145,7 +145,7 @@ def _topics(routes: Sequence[schema.Route]) -> Iterator[Finding]:
         for pattern in route.topics:
             fault = filter_fault(pattern)
             if fault:
-                yield Finding(f'the topic filter "{pattern}" cannot be used: {fault}', (place,))
+                yield Finding(f'the topic filter "{pattern}" cannot be used, {fault}: correct it', (place,))
             first = taken.setdefault(pattern, number)
             if first != number:
                 sentence = f'"{pattern}" is taken by the route "{routes[first].name}" before this one: remove it here'
@@ -212,8 +212,8 @@ def _region(region: schema.Region, place: Place) -> Iterator[Finding]:
 
 
 def _prefix(prefix: str, place: Place) -> Iterator[Finding]:
-    fault = filter_fault(prefix)
-    if not fault and (set(prefix) & {"+", "#"} or prefix.startswith(("$", "/")) or prefix.endswith("/")):
-        fault = "it begins published topics, so it has no wildcard, no $ in front and no / at its ends"
+    fault = topic_fault(prefix)
+    if not fault and (prefix.startswith(("$", "/")) or prefix.endswith("/")):
+        fault = "it has a $ in front or a / at an end"
     if fault:
-        yield Finding(f'"{prefix}" cannot be used: {fault}', (place,))
+        yield Finding(f'"{prefix}" cannot begin a topic, {fault}: correct it', (place,))

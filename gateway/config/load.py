@@ -79,7 +79,7 @@ def parse(text: str, file: str, folder: Path) -> Loaded:
     config = reader.table(schema.Gateway, document, (), "")
     sound = [one for one in findings(config) if not any(reader.is_reported(place) for place in one.places)]
     for finding in sound:
-        reader.report(finding.places[0], finding.sentence)
+        reader.report(*finding.places, sentence=finding.sentence)
     faults = reader.sorted_faults()
     if faults:
         count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
@@ -114,13 +114,16 @@ class _Reader:
         self._faults: list[tuple[int, str]] = []
         self._reported: set[Place] = set()
 
-    def report(self, place: Place, sentence: str) -> None:
-        """Note a fault at `place`; where the file does not have it, the nearest table around it gives the line."""
+    def report(self, place: Place, *others: Place, sentence: str) -> None:
+        """Note a fault at `place`; where the file does not have it, the table around it or `others` give the line."""
         self._reported.add(place)
-        around = next((place[:n] for n in range(len(place), 0, -1) if place[:n] in self.lines), ())
-        line = self.lines.get(around, 0)
+        line = next((line for line in map(self._line, (place, *others)) if line), 0)
         where = f"{self._file}:{line}" if line else self._file
         self._faults.append((line, f"{where}: {dotted(place)}: {sentence}"))
+
+    def _line(self, place: Place) -> int:
+        """Return the line of `place` or of the nearest table around it, or 0."""
+        return next((self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines), 0)
 
     def is_reported(self, place: Place) -> bool:
         """Say whether `place`, or a table around it, has a fault already."""
@@ -134,7 +137,7 @@ class _Reader:
         """Return the table at `place` as a `section`."""
         known = {option.key: option for option in options(section, path)}
         for key in (key for key in raw if key not in known):
-            self.report((*place, key), self._unknown(key, known))
+            self.report((*place, key), sentence=self._unknown(key, known))
         values = {}
         for option in known.values():
             here = (*place, option.key)
@@ -142,7 +145,7 @@ class _Reader:
                 values[option.attribute] = self._value(option, raw[option.key], here)
                 continue
             if option.required:
-                self.report(here, f"is missing: {option.sentence[0].lower()}{option.sentence[1:]}")
+                self.report(here, sentence=f"is missing: {option.sentence[0].lower()}{option.sentence[1:]}")
             values[option.attribute] = _stand_in(option)
         return section(**values)
 
@@ -151,13 +154,14 @@ class _Reader:
             many = option.kind == "tables"
             if not isinstance(raw, list if many else dict):
                 brackets = f"[[{option.path}]]" if many else f"[{option.path}]"
-                self.report(place, f"found {found(raw)}, expected {'tables' if many else 'a table'}: write {brackets}")
+                sentence = f"found {found(raw)}, expected {'tables' if many else 'a table'}: write {brackets}"
+                self.report(place, sentence=sentence)
                 return _stand_in(option)
             return self._tables(option, raw, place) if isinstance(raw, list) else self._table(option, raw, place)
         try:
             value = value_of(option, raw)
         except ValueError as error:
-            self.report(place, str(error))
+            self.report(place, sentence=str(error))
             return _stand_in(option)
         if option.path in schema.PATH_OPTIONS and value:
             return str(self._folder / value)
@@ -170,7 +174,7 @@ class _Reader:
         assert option.section is not None
         if isinstance(raw, dict):
             return self.table(option.section, raw, place, option.path)
-        self.report(place, f"found {found(raw)}, expected a table: write [[{option.path}]]")
+        self.report(place, sentence=f"found {found(raw)}, expected a table: write [[{option.path}]]")
         return option.section(**{inner.attribute: _stand_in(inner) for inner in options(option.section, option.path)})
 
     def _unknown(self, key: str, known: Mapping[str, Option]) -> str:

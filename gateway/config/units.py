@@ -7,8 +7,8 @@ MB and Mb are different things. `*_text` returns the shortest text that reads ba
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from difflib import get_close_matches
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ DURATION_PATTERN: Final = r"^[0-9]+(\.[0-9]+)? ?(ns|us|ms|s|m|h|d)$"
 SIZE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)? ?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
 
 _BINARY_SIZES: Final = {unit: size for unit, size in SIZE_UNITS.items() if unit == "B" or "i" in unit}
-_TEXT: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([^\s0-9.]*)", re.ASCII)
+_TEXT: Final = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,18})?) ?([^\s0-9.]*)", re.ASCII)
 
 
 def parse_duration(text: str) -> int:
@@ -73,10 +73,10 @@ def _parse(text: str, units: Mapping[str, int], what: str, example: str) -> int:
         close = get_close_matches(unit.lower(), [name.lower() for name in units], 1, 0.5)
         nearest = next((f", did you mean {name}?" for name in units if close and name.lower() == close[0]), "")
         raise ValueError(f'no {what} has the unit "{unit}"{nearest} (units: {known})')
-    value = Decimal(number) * units[unit]
-    if value != int(value):
+    value = Fraction(number) * units[unit]
+    if value.denominator != 1:
         raise ValueError(f"a {what} must be a whole number of {next(iter(units))}")
-    return int(value)
+    return value.numerator
 
 
 def _text(value: int, units: Mapping[str, int], unit_of_zero: str) -> str:

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.config import schema
+from gateway.config.load import FILE_BYTES_MAX, load, parse
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.config.load import Loaded
+
+NODE = '[node]\nid = "node-1"\n'
+LANE = '[[spool.lanes]]\nname = "telemetry"\n'
+ROUTE = '[[route]]\nname = "sensors"\ntopics = ["sensors/#"]\nlane = "telemetry"\n'
+GOOD = NODE + LANE + ROUTE
+REGION = '[[region]]\nname = "centre"\nhost = "h"\ntls_ca = "ca"\ntls_certificate = "c"\ntls_key = "k"\n'
+RECEIVER = '[receiver]\ntls_ca = "ca.pem"\ntls_certificate = "receiver.pem"\ntls_key = "receiver.key"\n'
+
+
+def read(text: str) -> Loaded:
+    return parse(text, "gateway.toml", Path("/etc/edge"))
+
+
+def faults(text: str) -> list[str]:
+    """Return the faults of a file, each without the file's name."""
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    return [fault.removeprefix("gateway.toml:") for fault in caught.value.faults]
+
+
+def fault(text: str) -> str:
+    """Return the only fault of a file."""
+    (one,) = faults(text)
+    return one
+
+
+def test_a_small_file_is_read_and_the_rest_are_defaults() -> None:
+    config = read(GOOD).config
+    assert config.node == schema.Node(id="node-1")
+    assert config.spool.lanes == (schema.Lane(name="telemetry"),)
+    assert config.route[0].time == schema.Time()
+    assert config.broker == schema.Broker()
+
+
+def test_values_are_read_in_the_units_of_the_schema() -> None:
+    text = GOOD + '[route.window]\nsize = "1m"\n[journal]\ncommit_interval = "5ms"\ncommit_bytes = 2048\n'
+    config = read(text + 'segment_bytes = "1MiB"\ncheckpoint_growth = 2\n').config
+    assert config.route[0].window == schema.Window(size_ns=60 * 10**9)
+    assert config.journal.commit_interval_ns == 5_000_000
+    assert (config.journal.commit_bytes, config.journal.segment_bytes) == (2048, 1 << 20)
+    assert config.journal.checkpoint_growth == 2.0
+
+
+def test_a_receiver_alone_is_enough() -> None:
+    config = read(RECEIVER).config
+    assert config.node is None
+    assert config.receiver is not None
+    assert config.receiver.tls_ca == "/etc/edge/ca.pem"
+
+
+def test_relative_paths_start_at_the_folder_of_the_file() -> None:
+    config = read(
+        GOOD.replace('id = "node-1"', 'id = "node-1"\nstate_folder = "state"\nstatus_socket = "/run/g.sock"')
+    ).config
+    assert config.node is not None
+    assert config.node.state_folder == "/etc/edge/state"
+    assert config.node.status_socket == "/run/g.sock"
+    assert config.broker.tls_ca == ""
+
+
+def test_the_origin_of_every_value_is_known() -> None:
+    loaded = read(GOOD)
+    assert loaded.origin(("node", "id")) == "gateway.toml:2"
+    assert loaded.origin(("spool", "lanes", 0, "name")) == "gateway.toml:4"
+    assert loaded.origin(("spool", "lanes", 0, "linger")) == "default"
+
+
+def test_all_faults_are_reported_at_once_in_the_order_of_the_file() -> None:
+    text = '[node]\nid = "node 1"\nstaet_folder = "x"\n[broker]\nport = 0\n' + LANE + "linger = 1\n" + ROUTE
+    assert [line.partition(": ")[2].partition(":")[0] for line in faults(text + "region = 3\n")] == [
+        "node.id",
+        "node.staet_folder",
+        "broker.port",
+        "spool.lanes[0].linger",
+        "route[0].region",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (GOOD + "[jurnal]\n", '9: jurnal: unknown key; did you mean "journal"?'),
+        (GOOD + "[journal]\nlinger = 1\n", "10: journal.linger: unknown key here; did you mean spool.lanes.linger?"),
+        (GOOD + "[journal]\nzzz = 1\n", "10: journal.zzz: unknown key: remove it; known here are commit_interval, "),
+        (GOOD + "qos = 3\n", "9: route[0].qos: found the integer 3, expected a value from 0 to 2"),
+        (GOOD + "qos = true\n", "9: route[0].qos: found the boolean true, expected an integer"),
+        (GOOD + "qos = 1979-05-27\n", "9: route[0].qos: found a date or time, expected an integer"),
+        (GOOD + "keep = 5\n", "9: route[0].keep: found the integer 5, expected a text in quotes"),
+        (GOOD + 'decoder = "jsn"\n', '"json", "cbor", "scalar"; did you mean "json"?'),
+        (GOOD + 'fields = "t"\n', '9: route[0].fields: found the text "t", expected an array of texts'),
+        (GOOD + 'fields = ["t", "t"]\n', '9: route[0].fields: "t" stands in the array twice: remove one'),
+        (GOOD + 'fields = ["t", 1]\n', "9: route[0].fields: found the integer 1, in an array of texts"),
+        (GOOD + "[route.sample]\ndeadband = {t = nan}\n", '10: route[0].sample.deadband: "t": found the number nan'),
+        (GOOD + "[route.sample]\ndeadband = {t = 'x'}\n", '"t": found the text "x", expected a number'),
+        (GOOD + "[route.window]\n", "9: route[0].window.size: is missing: length of a window."),
+        (GOOD + "[journal]\ncommit_bytes = '1GB'\n", 'found the text "1GB", expected a value from 1KiB to 16MiB'),
+        (GOOD + "[broker]\nkeep_alive = 30\n", 'a duration without its unit: write "30s" or "30ms"'),
+        (GOOD + "[broker]\nkeep_alive = '30'\n", 'a duration without its unit: write "30" with one of ns, us'),
+        (GOOD + "[broker]\nhost = ''\n", "10: broker.host: found an empty text"),
+        (GOOD + '[broker]\nhost = "a\\u0000"\n', "10: broker.host: found a control character"),
+        (GOOD + "[journal]\ncheckpoint_growth = inf\n", "found the number inf, expected a finite number"),
+        ("node = 3\n" + LANE + ROUTE, "1: node: found the integer 3, expected a table: write [node]"),
+        (
+            NODE + ROUTE + "[spool]\nlanes = 1\n",
+            "8: spool.lanes: found the integer 1, expected tables: write [[spool.lanes]]",
+        ),
+        (NODE + ROUTE + "[spool]\nlanes = [1]\n", "8: spool.lanes[0]: found the integer 1, expected a table"),
+        ("[node]\n" + LANE + ROUTE, "1: node.id: is missing: name of this box, unique in the fleet"),
+    ],
+)
+def test_a_fault_names_line_key_what_was_found_and_what_to_write(text, expected) -> None:
+    assert expected in fault(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "neither [node] nor [receiver] is there"),
+        (NODE + ROUTE, "1: spool.lanes: a node needs at least one [[spool.lanes]]"),
+        (NODE + LANE, "a node needs at least one [[route]]"),
+        (RECEIVER + REGION, "[[region]] means nothing without [node]"),
+        (
+            GOOD.replace('lane = "telemetry"', 'lane = "telemetri"'),
+            '8: route[0].lane: no lane is named "telemetri"; did you',
+        ),
+        (GOOD + LANE, '"telemetry" is the name of another lane as well'),
+        (
+            GOOD + ROUTE.replace("sensors/#", "other"),
+            '10: route[1].name: "sensors" is the name of another route as well',
+        ),
+        (GOOD + ROUTE.replace('"sensors"', '"b"'), '"sensors/#" is taken by the route "sensors" before this one'),
+        (GOOD + REGION + REGION, '16: region[1].name: "centre" is the name of another region as well'),
+        (
+            GOOD + "[spool]\nsegment_bytes = '1MiB'\n",
+            "a batch of 1MiB and 16KiB for its header does not fit a segment of 1MiB",
+        ),
+        (GOOD + "[spool]\nbytes_max = '255MiB'\n", "10: spool.bytes_max: the lanes' bytes_max make 256MiB together"),
+        (
+            NODE + LANE + "bytes_max = '15MiB'\n" + ROUTE,
+            "5: spool.lanes[0].bytes_max: a ring of 15MiB holds fewer than 2",
+        ),
+        (GOOD.replace("sensors/#", "a/#/b"), "route[0].topics: the topic filter"),
+        (GOOD + 'keep = "a >"\n', "9: route[0].keep: column "),
+        (GOOD + "[broker]\ntls_ca = 'a'\ntls_key = 'k'\n", "11: broker.tls_key: is set and tls_certificate is not"),
+        (GOOD + "[broker]\ntls_ca = 'a'\ntls_certificate = 'c'\n", "is set and tls_key is not"),
+        (GOOD + "[broker]\ntls_certificate = 'c'\ntls_key = 'k'\n", "is set and tls_ca is not"),
+        (GOOD + "[broker]\npacket_bytes_max = '512KiB'\n", "512KiB is less than payload_bytes_max, 1MiB"),
+        (GOOD + "[route.sample]\nsilence = '1s'\n", "10: route[0].sample.silence: does nothing without a deadband"),
+        (GOOD + "[route.sample]\ndeadband = {t = 0}\n", 'the deadband of "t" is 0: give a change above 0'),
+        (GOOD + "fields = ['a']\n[route.sample]\ndeadband = {t = 1}\n", '"t" is not among the route\'s fields'),
+        (
+            GOOD + "[route.sample]\ninterval = '2m'\n[route.window]\nsize = '1m'\n",
+            "one row in 2m leaves windows of 1m empty",
+        ),
+        (
+            GOOD + "[route.sample]\ndeadband = {t = 1}\n[route.window]\nsize = '1m'\n",
+            "would compute count, mean of what the",
+        ),
+        (GOOD + "decoder = 'scalar'\n[route.time]\nfield = 't'\n", "a scalar payload has no time field"),
+        (GOOD + "decoder = 'scalar'\nfields = ['t']\n", "a scalar payload has no fields to take"),
+        (GOOD + REGION + "backoff_min = '10s'\nbackoff_max = '5s'\n", "10s is more than backoff_max, 5s"),
+        (
+            GOOD + REGION + "topic_prefix = 'a/#'\n",
+            'region[0].topic_prefix: "a/#" cannot begin a topic, it holds a wildcard',
+        ),
+        (GOOD.replace('"node-1"', f'"node-1"\nstatus_socket = "/{"x" * 120}"'), "has 121 bytes and Unix takes 107"),
+    ],
+)
+def test_what_cannot_be_together_is_a_fault(text, expected) -> None:
+    assert any(expected in one for one in faults(text)), faults(text)
+
+
+def test_a_fault_is_not_followed_by_what_only_follows_from_it() -> None:
+    assert "policy" in fault(GOOD.replace(LANE, LANE + 'policy = "evict"\n'))
+    assert "spool.lanes[0].name" in fault(GOOD.replace('name = "telemetry"', 'name = "tele metry"'))
+    assert "segment_bytes" in fault(GOOD + "[spool]\nsegment_bytes = '1KiB'\n")
+
+
+def test_text_that_is_not_toml_is_one_fault_with_its_line() -> None:
+    assert fault(GOOD + "x y\n").startswith("9: is not TOML: Expected '=' after a key")
+    assert "is not TOML" in fault('x = "open\n')
+    assert "nested too deeply" in fault("x = " + "[" * 100_000)
+    assert "is not TOML" in fault("x = " + "9" * 5000)
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path) -> None:
+    path = tmp_path / "gateway.toml"
+    with pytest.raises(ConfigError, match="No such file") as caught:
+        load(path)
+    assert isinstance(caught.value.__cause__, OSError)
+    path.write_bytes(b"x = 1\ny = '\xff'\n")
+    with pytest.raises(ConfigError, match="toml:2: is not UTF-8"):
+        load(path)
+    path.write_bytes(b"#" * (FILE_BYTES_MAX + 1))
+    with pytest.raises(ConfigError, match="larger than"):
+        load(path)
+
+
+def test_a_file_is_loaded_with_paths_from_its_own_folder(tmp_path, monkeypatch) -> None:
+    (tmp_path / "gateway.toml").write_text(RECEIVER, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    loaded = load(Path("gateway.toml"))
+    assert loaded.config.receiver is not None
+    assert loaded.config.receiver.tls_ca == f"{tmp_path}/ca.pem"
+    assert loaded.file == "gateway.toml"
+
+
+def test_every_option_that_names_a_file_is_resolved() -> None:
+    ends = ("_folder", "_file", "_socket", "tls_ca", "tls_certificate", "tls_key")
+    sections = {"node": schema.Node, "broker": schema.Broker, "region": schema.Region, "receiver": schema.Receiver}
+    named = {
+        f"{name}.{key}" for name, section in sections.items() for key in section.__struct_fields__ if key.endswith(ends)
+    }
+    assert named == schema.PATH_OPTIONS
+
+
+KEYS = st.sampled_from(["node", "spool", "lanes", "route", "region", "id", "name", "topics", "time", "receiver", "zz"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def as_toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {as_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(as_toml(one) for one in value) + "]"
+    if isinstance(value, str):
+        return '"' + "".join(f"\\U{ord(sign):08x}" for sign in value if not 0xD800 <= ord(sign) < 0xE000) + '"'
+    return "true" if value is None else str(value).lower()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+def test_whatever_the_file_holds_the_answer_is_a_configuration_or_faults(document) -> None:
+    text = "".join(f"{key} = {as_toml(value)}\n" for key, value in document.items())
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert all(one.startswith("gateway.toml") for one in caught.value.faults)
