@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -147,12 +148,13 @@ def test_the_version_is_said_once_for_package_and_command(capsys) -> None:
     assert capsys.readouterr().out == f"gateway {__version__}\n"
 
 
-def test_a_reader_that_leaves_is_no_fault(config) -> None:
-    command = f"{sys.executable} -m gateway config explain -c {config} | head -c 1; echo ${{PIPESTATUS[0]}}"
-    script = f"for n in 1 2 3 4 5 6; do cat {config} >/dev/null; done; {command}"
-    done = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True)
-    assert done.stderr == ""
-    assert done.stdout.endswith(("0\n", "141\n"))
+def test_a_reader_that_left_is_no_fault(config) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "gateway", "config", "explain", "-c", str(config)]
+    done = subprocess.run(command, check=False, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_check_says_what_a_good_file_sets_up(config, capsys) -> None:
