@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gateway.errors import ExpressionError
 
@@ -39,9 +39,10 @@ def compile_expression(text: str) -> Callable[[Row], bool]:
     line = line.strip()
     if not line:
         raise ExpressionError("the expression is empty", 1)
-    body = _Translator(line, start).translated(_parsed(line, start), 1)
-    function = ast.Lambda(args=_arguments("row"), body=body)
-    tree = ast.fix_missing_locations(ast.Expression(body=function))
+    tree = ast.parse("lambda row: None", mode="eval")
+    assert isinstance(tree.body, ast.Lambda)
+    tree.body.body = _Translator(line, start).translated(_parsed(line, start), 1)
+    ast.fix_missing_locations(tree)
     scope: dict[str, Any] = {"__builtins__": {}, **_SCOPE}
     evaluate = cast("Callable[[Row], object]", eval(compile(tree, "<keep>", "eval"), scope))  # noqa: S307  # rewritten
 
@@ -66,10 +67,6 @@ def _parsed(line: str, start: int) -> ast.expr:
         raise ExpressionError(f"this is no expression: {error}", start + 1) from None
 
 
-def _arguments(*names: str) -> ast.arguments:
-    return ast.arguments(posonlyargs=[], args=[ast.arg(arg=name) for name in names], kwonlyargs=[], defaults=[])
-
-
 class _Translator:
     """Rewrites a tree node by node; what it does not know, it refuses."""
 
@@ -79,7 +76,20 @@ class _Translator:
 
     def translated(self, node: ast.expr, depth: int) -> ast.expr:
         if depth > DEPTH_MAX:
-            self._refuse(node, f"the expression is nested deeper than {DEPTH_MAX}")
+            raise self._fault(node, f"the expression is nested deeper than {DEPTH_MAX}")
+        match node:
+            case ast.Constant() | ast.Name(id="true" | "false"):
+                return self._constant(node)
+            case ast.Name() | ast.Attribute():
+                return _field(ast.Constant(self._dotted(node)))
+            case ast.Call(func=ast.Name(id="field")):
+                return _field(ast.Constant(self._literal_name(node)))
+            case ast.Call(func=ast.Name(id="has")):
+                return ast.Compare(ast.Constant(self._literal_name(node)), [ast.In()], [_name("row")])
+            case _:
+                return self._operation(node, depth)
+
+    def _operation(self, node: ast.expr, depth: int) -> ast.expr:
         match node:
             case ast.BoolOp():
                 return ast.BoolOp(node.op, [self.translated(value, depth + 1) for value in node.values])
@@ -89,17 +99,10 @@ class _Translator:
                 return self._arithmetic(node, depth)
             case ast.Compare():
                 return self._comparison(node, depth)
-            case ast.Call(func=ast.Name(id=("field" | "has") as name)):
-                literal = ast.Constant(self._literal_name(node))
-                return _field(literal) if name == "field" else ast.Compare(literal, [ast.In()], [_name("row")])
             case ast.Call():
                 return self._call(node, depth)
-            case ast.Name() | ast.Attribute():
-                return _field(ast.Constant(self._dotted(node)))
-            case ast.Constant():
-                return self._constant(node)
             case _:
-                self._refuse(node, "this is not allowed in an expression")
+                raise self._fault(node, "this is not allowed in an expression")
 
     def _arithmetic(self, node: ast.BinOp, depth: int) -> ast.expr:
         left, right = self.translated(node.left, depth + 1), self.translated(node.right, depth + 1)
@@ -109,13 +112,13 @@ class _Translator:
             case ast.Add() | ast.Mult() | ast.Mod():
                 return ast.Call(_name(f"_{type(node.op).__name__.lower()}"), [left, right], [])
             case _:
-                self._refuse(node, "of arithmetic there is + - * / // %")
+                raise self._fault(node, "of arithmetic there is + - * / // %")
 
     def _comparison(self, node: ast.Compare, depth: int) -> ast.expr:
         comparators = []
         for operator, right in zip(node.ops, node.comparators, strict=True):
             if isinstance(operator, ast.Is | ast.IsNot):
-                self._refuse(node, "compare with == or !=, not with `is`")
+                raise self._fault(node, "compare with == or !=, not with `is`")
             if isinstance(operator, ast.In | ast.NotIn) and isinstance(right, ast.List | ast.Tuple | ast.Set):
                 comparators.append(self._literals(right))
             else:
@@ -125,17 +128,17 @@ class _Translator:
     def _literals(self, node: ast.List | ast.Tuple | ast.Set) -> ast.expr:
         values = [_literal(element) for element in node.elts]
         if None in values:
-            self._refuse(node, "what stands after `in` holds numbers, text, true and false only")
+            raise self._fault(node, "what stands after `in` holds numbers, text, true and false only")
         return ast.Tuple([ast.Constant(value) for value in values], ast.Load())
 
     def _call(self, node: ast.Call, depth: int) -> ast.expr:
         if not isinstance(node.func, ast.Name) or node.func.id not in _FUNCTIONS:
-            self._refuse(node, f"there are these functions: {', '.join([*_FUNCTIONS, 'field', 'has'])}")
+            raise self._fault(node, f"there are these functions: {', '.join([*_FUNCTIONS, 'field', 'has'])}")
         name = node.func.id
         low, high = _FUNCTIONS[name]
         if node.keywords or not low <= len(node.args) <= high:
             wanted = f"{low} arguments" if low == high else f"{low} to {high} arguments"
-            self._refuse(node, f"{name}() takes {wanted.replace('1 arguments', 'one argument')}")
+            raise self._fault(node, f"{name}() takes {wanted.replace('1 arguments', 'one argument')}")
         return ast.Call(_name(name), [self.translated(argument, depth + 1) for argument in node.args], [])
 
     def _literal_name(self, node: ast.Call) -> str:
@@ -145,7 +148,7 @@ class _Translator:
             case ast.Call(args=[ast.Constant(value=str() as name)], keywords=[]):
                 return name
             case _:
-                self._refuse(node, "the name of the field is needed here, as text in quotes")
+                raise self._fault(node, "the name of the field is needed here, as text in quotes")
 
     def _dotted(self, node: ast.expr) -> str:
         parts: list[str] = []
@@ -154,22 +157,22 @@ class _Translator:
             parts.append(inner.attr)
             inner = inner.value
         if not isinstance(inner, ast.Name):
-            self._refuse(node, "a dot joins the names of a path, nothing else")
+            raise self._fault(node, "a dot joins the names of a path, nothing else")
         name = ".".join([inner.id, *reversed(parts)])
         if name != ast.get_source_segment(self._line, node):
             # Python reads some letters as others (µ as μ) and blanks between names: say exactly which field is meant.
-            self._refuse(node, "write this name as field('…')")
+            raise self._fault(node, "write this name as field('…')")
         return name
 
-    def _constant(self, node: ast.Constant) -> ast.expr:
+    def _constant(self, node: ast.expr) -> ast.expr:
         value = _literal(node)
         if value is None:
-            self._refuse(node, "of literals there are numbers, text in quotes, true and false")
+            raise self._fault(node, "of literals there are numbers, text in quotes, true and false")
         return ast.Constant(value)
 
-    def _refuse(self, node: ast.expr, fault: str) -> NoReturn:
+    def _fault(self, node: ast.expr, fault: str) -> ExpressionError:
         before = self._line.encode()[: node.col_offset].decode(errors="replace")
-        raise ExpressionError(fault, self._start + len(before) + 1)
+        return ExpressionError(fault, self._start + len(before) + 1)
 
 
 def _name(name: str) -> ast.Name:
@@ -187,28 +190,30 @@ def _literal(node: ast.expr) -> float | bool | str | None:
         return -inner if isinstance(inner, int | float) else None
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float | bool | str):
         return node.value
+    if isinstance(node, ast.Name) and node.id in {"true", "false"}:
+        return node.id == "true"
     return None
 
 
-def _add(left: Any, right: Any) -> object:  # noqa: ANN401  # whatever a row holds
+def _add(left: Any, right: Any) -> float:  # noqa: ANN401  # whatever a row holds
     if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
-        return left + right
+        return left + right  # type: ignore[operator,no-any-return]  # both are numbers
     raise TypeError
 
 
-def _mult(left: Any, right: Any) -> object:  # noqa: ANN401  # whatever a row holds
+def _mult(left: Any, right: Any) -> float:  # noqa: ANN401  # whatever a row holds
     if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
-        return left * right
+        return left * right  # type: ignore[operator,no-any-return]  # both are numbers
     raise TypeError
 
 
-def _mod(left: Any, right: Any) -> object:  # noqa: ANN401  # whatever a row holds
+def _mod(left: Any, right: Any) -> float:  # noqa: ANN401  # whatever a row holds
     if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
-        return left % right
+        return left % right  # type: ignore[operator,no-any-return]  # both are numbers
     raise TypeError
 
 
-def _isnum(value: object) -> bool:
+def _is_number(value: object) -> bool:
     return value.__class__ is float or value.__class__ is int
 
 
@@ -236,7 +241,7 @@ _SCOPE: Final[dict[str, object]] = {
     "upper": str.upper,
     "startswith": str.startswith,
     "endswith": str.endswith,
-    "isnum": _isnum,
+    "isnum": _is_number,
     "istext": lambda value: value.__class__ is str,
     "isbool": lambda value: value.__class__ is bool,
     "_add": _add,

@@ -25,35 +25,35 @@ def matches(pattern: str, topic: str) -> bool:
 
 
 def filter_fault(pattern: str) -> str:
-    """Return what makes `pattern` no topic filter for a route, as half a sentence; empty when nothing does."""
+    """Return what makes `pattern` no topic filter for a route, as a sentence; empty when nothing does."""
     if not pattern:
-        return "is empty"
+        return "it is empty"
     if len(pattern.encode(errors="surrogatepass")) > TOPIC_BYTES_MAX:
-        return f"is longer than {TOPIC_BYTES_MAX} bytes"
+        return f"it is longer than {TOPIC_BYTES_MAX} bytes"
     if "\0" in pattern or not _is_unicode(pattern):
-        return "holds a character that MQTT does not allow"
+        return "it holds a character that MQTT does not allow"
     return _level_fault(pattern.split("/"))
 
 
 def _level_fault(levels: list[str]) -> str:
     if levels[0] == "$share":
-        return "is a shared subscription, of which a gateway would get only a part"
+        return "it is a shared subscription, of which a gateway would get only a part"
     for number, level in enumerate(levels, 1):
         if "#" in level and (level != "#" or number != len(levels)):
-            return "has a `#` that is not the whole last level"
+            return "it has a `#` that is not the whole last level"
         if "+" in level and level != "+":
-            return "has a `+` that is not a whole level"
+            return "it has a `+` that is not a whole level"
     return ""
 
 
 def topic_fault(topic: str) -> str:
-    """Return what makes `topic` no name that a message may have, as half a sentence; empty when nothing does."""
+    """Return what makes `topic` no name that a message may have, as a sentence; empty when nothing does."""
     if not topic:
-        return "is empty"
+        return "it is empty"
     if "+" in topic or "#" in topic:
-        return "holds a wildcard"
+        return "it holds a wildcard"
     if "\0" in topic or not _is_unicode(topic):
-        return "holds a character that MQTT does not allow"
+        return "it holds a character that MQTT does not allow"
     return ""
 
 
