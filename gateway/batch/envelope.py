@@ -183,9 +183,9 @@ def converted(fields: dict[str, Any], model: type[Fields]) -> Fields:
 
 def _head(data: bytes) -> tuple[int, int, int]:
     """Return kind, header length and body length."""
-    if len(data) < _HEAD.size:
+    if data.startswith(MAGIC) and len(data) < _HEAD.size:
         raise BatchError("an envelope is cut short", got=len(data))
-    magic, kind, version, zero, header_bytes, body_bytes = _HEAD.unpack_from(data)
+    magic, kind, version, zero, header_bytes, body_bytes = _HEAD.unpack(data[: _HEAD.size].ljust(_HEAD.size, b"\0"))
     if magic != MAGIC or kind not in (BATCH, GAP) or zero:
         raise BatchError("this is not a batch or a gap of the edge gateway", begins=bytes(data[: _HEAD.size]).hex())
     if version != VERSION:

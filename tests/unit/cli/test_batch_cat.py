@@ -1,0 +1,74 @@
+"""`gateway batch cat` shows what a file holds, and says what is wrong with one that holds nothing."""
+
+import json
+
+import pytest
+
+from gateway import cli
+from tests.support.batch_vectors import FOLDER
+
+ONE = str(FOLDER / "one_reading.egb")
+GAP = str(FOLDER / "gap.egb")
+
+
+def test_a_batch_is_printed_as_a_header_line_and_a_line_per_reading(capsys):
+    assert cli.main(["batch", "cat", ONE]) == 0
+    header, reading = capsys.readouterr().out.splitlines()
+    assert header.startswith("# node-1/telemetry/3/1: 1 readings after 0, 2025-11-24T16:00:00Z to ")
+    assert json.loads(reading) == {
+        "node": "node-1",
+        "topic": "plant/door",
+        "field": "open",
+        "time_ns": 1_764_000_000_000_000_000,
+        "value": True,
+    }
+
+
+def test_with_json_every_line_is_json(capsys):
+    assert cli.main(["batch", "cat", "--json", ONE, GAP, str(FOLDER / "all_types.egb")]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["kind"] for line in lines if "kind" in line] == ["batch", "gap", "batch"]
+    assert (lines[0]["id"], lines[0]["lane"], lines[0]["sequence"]) == ("node-1/telemetry/3/1", "telemetry", 1)
+    assert lines[2] == {
+        "kind": "gap",
+        "node": "node-1",
+        "lane": "telemetry",
+        "epoch": 3,
+        "first": 17,
+        "last": 21,
+        "readings": 90_001,
+        "readings_before": 340_000,
+        "reason": "evicted",
+    }
+
+
+def test_what_json_cannot_hold_is_still_printed_as_json(capsys):
+    assert cli.main(["batch", "cat", "--json", str(FOLDER / "edges.egb")]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()[1:]]
+    values = [line["value"] for line in lines]
+    assert {"base64": "R3LDvMOfZQ=="} in values
+    assert None in values
+    assert -(1 << 63) in values
+
+
+def test_header_prints_no_readings(capsys):
+    assert cli.main(["batch", "cat", "--header", ONE, str(FOLDER / "edges.egb"), GAP]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[0] for line in lines] == ["#"] * 3
+    assert lines[2] == "# node-1/telemetry/3/17..21: gap, 90001 readings evicted, after 340000 in the lane"
+
+
+def test_a_bad_file_is_named_and_the_others_are_printed(tmp_path, capsys):
+    bad = tmp_path / "bad.egb"
+    bad.write_bytes(b"not a batch, by far")
+    assert cli.main(["batch", "cat", str(bad), ONE]) == cli.EX_DATAERR
+    said = capsys.readouterr()
+    assert said.out.count("\n") == 2
+    assert f"{bad}: this is not a batch" in said.err
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_missing_files_are_named(tmp_path, capsys, count):
+    missing = [str(tmp_path / f"missing-{number}") for number in range(count)]
+    assert cli.main(["batch", "cat", *missing]) == cli.EX_IOERR
+    assert all(name in capsys.readouterr().err for name in missing[:1])
