@@ -1,0 +1,102 @@
+"""How far each region has what each lane holds: the highest contiguous acknowledged sequence.
+
+A cursor is a place (sequence, epoch, readings so far), because an acknowledgement is about an identity: after an epoch
+began, a new batch may take a sequence that an old cursor is beyond, and that cursor must step back. Cursors are saved
+now and then; a cursor that is lost or old costs duplicates, which receivers know, never data.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.spool.format import ORIGIN, Position
+from gateway.spool.slots import Slots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from gateway.config.schema import Region
+    from gateway.disk import Disk
+
+_decode = msgspec.json.Decoder(dict[str, Position]).decode
+_SLOT_NAME = re.compile(r"(.+)\.[01]")
+
+
+class Cursors:
+    """The cursors of all configured regions. Not locked: the spool does that."""
+
+    def __init__(self, disk: Disk, folder: Path, regions: Sequence[Region], report: list[str]) -> None:
+        disk.make_folder(folder)
+        self.required = frozenset(region.name for region in regions if region.required)
+        self._slots = {region.name: Slots(disk, folder / region.name) for region in regions}
+        self._places: dict[str, dict[str, Position]] = {}
+        self.lost: set[str] = set()
+        """Regions whose cursors existed and cannot be read."""
+        self._dirty: set[str] = set()
+        for name, slots in self._slots.items():
+            self._places[name] = self._loaded(name, slots, report)
+        found = {match[1] for entry in disk.names(folder) if (match := _SLOT_NAME.fullmatch(entry))}
+        report.extend(
+            f"region {name} is not configured any more: it holds no segments"
+            for name in sorted(found - set(self._slots))
+        )
+
+    @property
+    def regions(self) -> list[str]:
+        """The names of the configured regions."""
+        return list(self._places)
+
+    def place(self, region: str, lane: str) -> Position:
+        """Return how far a region is in a lane."""
+        return self._places[region].get(lane, ORIGIN)
+
+    def is_known(self, region: str, lane: str) -> bool:
+        """Say whether a region ever had a cursor in a lane."""
+        return lane in self._places[region]
+
+    def put(self, region: str, lane: str, place: Position) -> None:
+        """Set a cursor."""
+        self._places[region][lane] = place
+        self._dirty.add(region)
+
+    def lowest(self, lane: str) -> Position | None:
+        """Return the place that all regions have passed, None without regions."""
+        return min((self.place(region, lane) for region in self._places), default=None)
+
+    def lowest_required(self, lane: str) -> int | None:
+        """Return the sequence that all required regions have passed, None without required regions."""
+        return min((self.place(region, lane).sequence for region in self.required), default=None)
+
+    def step_back(self, lane: str, place: Position, epoch: int) -> None:
+        """Let no cursor of an older epoch be beyond `place`, after which a batch of `epoch` is stored."""
+        for region in self._places:
+            own = self.place(region, lane)
+            if own.sequence > place.sequence and own.epoch != epoch:
+                self.put(region, lane, place)
+
+    def changed(self) -> Iterator[tuple[str, Slots, bytes]]:
+        """Yield (region, slots, value) for everything that is not saved yet."""
+        for region in sorted(self._dirty):
+            yield region, self._slots[region], msgspec.json.encode(self._places[region])
+
+    def note_saved(self, region: str, value: bytes) -> None:
+        """Note that `value` is durable."""
+        if msgspec.json.encode(self._places[region]) == value:
+            self._dirty.discard(region)
+
+    def _loaded(self, name: str, slots: Slots, report: list[str]) -> dict[str, Position]:
+        data = slots.load()
+        report.extend(f"cursor of region {name}: {note}" for note in slots.notes)
+        try:
+            if data is not None:
+                return _decode(data)
+        except msgspec.DecodeError as error:
+            report.append(f"cursor of region {name}: {error}")
+        if slots.was_found:
+            self.lost.add(name)
+            report.append(f"the cursors of region {name} are lost: it gets everything that is stored again")
+        return {}

@@ -1,0 +1,280 @@
+"""The spool as the rest of the gateway sees it: batches in, batches or gaps out, cursors forward.
+
+    <folder>/ledger.0, .1           epoch and the books of all lanes (`gateway.spool.books`)
+    <folder>/cursors/<region>.0, .1  how far each region has each lane
+    <folder>/lanes/<lane>/*.seg      the ring of a lane
+
+Within a ring sequences start at 1 and keep rising, also when an epoch begins, so a sequence alone names a record. One
+copy of a batch serves all regions; reading never deletes. A segment is removed when every region has it, or when room
+is needed: then every required region must have it, or the lane's policy decides, and what was lost is in the books.
+
+Invariant, per region and lane, in batches: head = cursor + stored beyond it + in gaps beyond it.
+
+Two locks: `_writing` lets one thread at a time change files; `_lock` guards what readers see and is held for moments.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from gateway.batch import envelope
+from gateway.spool import books as book
+from gateway.spool.books import Books, LaneBooks
+from gateway.spool.contents import Contents
+from gateway.spool.cursor import Cursors
+from gateway.spool.ring import Ring, Shape
+from gateway.spool.slots import Slots
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gateway.config import schema
+    from gateway.disk import Disk
+    from gateway.model import Gap, SealedBatch
+
+_DRAINING_SEGMENTS: Final = 4
+
+
+class Appended(Enum):
+    """What became of a batch."""
+
+    STORED = "stored"
+    KNOWN = "known"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+
+
+class Spool:
+    """All lanes. `epoch` is part of the identity of new batches; `report` holds what recovery found, in sentences."""
+
+    def __init__(
+        self, disk: Disk, folder: Path, options: schema.Spool, node: str, regions: Sequence[schema.Region]
+    ) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._options = options
+        self._node = node
+        self._lock = Lock()
+        self._writing = Lock()
+        self.report: list[str] = []
+        disk.make_folder(folder)
+        self._ledger = Slots(disk, folder / "ledger")
+        self._books = Books()
+        self._saved = b""
+        self._cursors = Cursors(disk, folder / "cursors", regions, self.report)
+        self._rings: dict[str, Ring] = {}
+        self._counts: dict[str, dict[str, int]] = {}
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        folder: Path,
+        options: schema.Spool,
+        node: str,
+        regions: Sequence[schema.Region],
+        now_s: int,
+    ) -> Spool:
+        """Open or create the spool in `folder`, whatever a crash or the medium did to it.
+
+        Raises `StoreError` only when the disk cannot be listed or a new spool cannot be created on it.
+        """
+        spool = cls(disk, folder, options, node, regions)
+        spool._load_books()
+        lanes = folder / "lanes"
+        disk.make_folder(lanes)
+        configured = [lane.name for lane in options.lanes]
+        for name in [*configured, *(name for name in disk.names(lanes) if name not in configured)]:
+            spool._add_ring(name)
+        known = spool._epochs()
+        if not spool._books.epoch and known:
+            spool._books.epoch = known
+            spool.report.append(f"the epoch was lost and is {known} by the newest batch")
+        if not spool._books.epoch:
+            spool.mint_epoch(now_s)
+        return spool
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of new batches."""
+        return self._books.epoch
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The names of all lanes: those configured, in order, then those that only drain."""
+        return tuple(self._rings)
+
+    def mint_epoch(self, now_s: int) -> int:
+        """Begin an epoch above all before; durable on return, in both copies of the books. Raises `StoreError`."""
+        with self._writing:
+            with self._lock:
+                self._books.epoch = max(now_s, self._books.epoch + 1, self._epochs() + 1)
+            for _ in range(2):
+                self._save(even_if_saved=True)
+            return self._books.epoch
+
+    def append(self, batch: SealedBatch) -> Appended:
+        """Store a batch; not durable before `sync`. Raises `StoreError`: then the same call may succeed later."""
+        with self._writing:
+            lane = batch.id.lane
+            ring = self._rings.get(lane) or self._add_ring(lane)
+            counts = self._counts[lane]
+            if batch.id.sequence <= ring.contents.head.sequence:
+                is_known = ring.holds(batch)
+                counts["known" if is_known else "conflicts"] += 1
+                return Appended.KNOWN if is_known else Appended.CONFLICT
+            before = envelope.peek(batch.data).readings_before
+            return Appended.STORED if ring.append(batch, before) else Appended.REFUSED
+
+    def read(self, lane: str, sequence: int) -> SealedBatch | Gap | None:
+        """Return a batch, the gap that covers it (evicted or damaged), or None beyond the head. From any thread.
+
+        A gap may begin before `sequence`: its edges are exact, and a receiver fills only what it has not.
+        """
+        ring = self._rings.get(lane)
+        return ring.read(sequence) if ring else None
+
+    def head(self, lane: str) -> int:
+        """Return the last sequence that was stored in a lane; 0 when there is none."""
+        ring = self._rings.get(lane)
+        return ring.contents.head.sequence if ring else 0
+
+    def oldest(self, lane: str) -> int:
+        """Return the first sequence that is stored; one after the head when there is none."""
+        ring = self._rings.get(lane)
+        with self._lock:
+            return ring.contents.oldest().sequence + 1 if ring else 1
+
+    def acknowledge(self, region: str, lane: str, sequence: int) -> None:
+        """Note that a region has everything in a lane up to `sequence`. Never goes back, never beyond the head."""
+        ring = self._rings.get(lane)
+        if ring is None:
+            return
+        with self._lock:
+            sequence = min(sequence, ring.contents.head.sequence)
+            if sequence > self._cursors.place(region, lane).sequence:
+                self._cursors.put(region, lane, ring.contents.place_of(sequence))
+
+    def cursor(self, region: str, lane: str) -> int:
+        """Return the sequence up to which a region has everything in a lane."""
+        with self._lock:
+            return min(self._cursors.place(region, lane).sequence, self.head(lane))
+
+    def sync(self) -> None:
+        """Make durable what was appended. Raises `StoreError`: it stays readable, and may be tried again."""
+        with self._writing:
+            for ring in list(self._rings.values()):
+                ring.sync()
+
+    def save_cursors(self) -> None:
+        """Make cursors and books durable, and free the segments that every region has. Raises `StoreError`."""
+        with self._writing:
+            for ring in self._rings.values():
+                ring.doom_passed()
+            self._save()
+            for ring in self._rings.values():
+                ring.bury()
+
+    def status(self) -> list[dict[str, object]]:
+        """Return one map per lane: sizes, counts, and per region the cursor and what it still waits for."""
+        with self._lock:
+            return [self._lane_status(ring) for ring in self._rings.values()]
+
+    def close(self) -> None:
+        """Let go of the files; what was appended since the last `sync` is not made durable."""
+        with self._writing:
+            for ring in self._rings.values():
+                ring.close()
+
+    def _load_books(self) -> None:
+        data = self._ledger.load()
+        self.report.extend(f"books: {note}" for note in self._ledger.notes)
+        if data is not None:
+            try:
+                self._books = msgspec.json.decode(data, type=Books)
+                self._saved = data
+            except msgspec.DecodeError as error:
+                self.report.append(f"the books cannot be used: {error}")
+        elif self._ledger.was_found:
+            self.report.append("the books are lost: what was evicted or damaged before is counted anew")
+
+    def _add_ring(self, name: str) -> Ring:
+        lane = next((lane for lane in self._options.lanes if lane.name == name), None)
+        segment_bytes = self._options.segment_bytes
+        if lane is None:
+            shape = Shape(segment_bytes, _DRAINING_SEGMENTS * segment_bytes, refuses=False, drains=True)
+        else:
+            # A ring of one segment would lose all it has whenever it begins another.
+            segment_bytes = min(segment_bytes, lane.bytes_max // 2)
+            shape = Shape(segment_bytes, lane.bytes_max, lane.policy == "refuse", drains=False)
+        books = self._books.lanes.setdefault(name, LaneBooks())
+        contents = Contents(self._node, name, books, self.report)
+        folder = self._folder / "lanes" / name
+        ring = Ring(self._disk, folder, shape, contents, self._cursors, self._save, self._lock)
+        ring.open()
+        with self._lock:
+            self._counts[name] = {"known": 0, "conflicts": 0}
+            self._rings[name] = ring
+        return ring
+
+    def _epochs(self) -> int:
+        """Return the newest epoch that any batch or cursor names."""
+        places = [ring.contents.head for ring in self._rings.values()]
+        places += [self._cursors.place(region, lane) for region in self._cursors.regions for lane in self._rings]
+        return max((place.epoch for place in places), default=0)
+
+    def _save(self, *, even_if_saved: bool = False) -> None:
+        with self._lock:
+            for ring in self._rings.values():
+                ring.contents.books.durable = ring.durable
+            data = msgspec.json.encode(self._books)
+            cursors = list(self._cursors.changed())
+        if even_if_saved or data != self._saved:
+            self._ledger.save(data)
+            self._saved = data
+        for region, slots, value in cursors:
+            slots.save(value)
+            with self._lock:
+                self._cursors.note_saved(region, value)
+
+    def _lane_status(self, ring: Ring) -> dict[str, object]:
+        contents, lane = ring.contents, ring.name
+        batches, readings = contents.beyond(0)
+        regions = {}
+        for region in self._cursors.regions:
+            cursor = min(self._cursors.place(region, lane).sequence, contents.head.sequence)
+            waiting, lost = contents.beyond(cursor), contents.lost_beyond(cursor)
+            regions[region] = {
+                "cursor": cursor,
+                "backlog_batches": waiting[0],
+                "backlog_readings": waiting[1],
+                "gap_batches": lost[0],
+                "gap_readings": lost[1],
+            }
+        evicted, damaged = contents.books.lost_under(book.EVICTED), contents.books.lost_under(book.DAMAGED)
+        return {
+            "name": lane,
+            "state": "full" if ring.is_refusing or ring.is_full else "ok",
+            "policy": "refuse" if ring.shape.refuses else "evict_oldest",
+            "drains": ring.shape.drains,
+            "bytes": ring.allocated,
+            "bytes_max": ring.bytes_max,
+            "segments": len(contents.segments),
+            "batches": batches,
+            "readings": readings,
+            "oldest": contents.oldest().sequence + 1,
+            "head": contents.head.sequence,
+            "durable": ring.durable.sequence,
+            "regions": regions,
+            "evicted_batches": evicted[0],
+            "evicted_readings": evicted[1],
+            "damaged_batches": damaged[0],
+            "damaged_readings": damaged[1],
+            **ring.counts,
+            **self._counts[lane],
+        }

@@ -1,0 +1,162 @@
+"""Opens the segments of one lane: lists, recovers, ends torn tails, sets aside what cannot be used, and reports it.
+
+Never refuses because of what is in a file, and never deletes a batch that anybody may still need: a segment is removed
+only when the books say that it was freed before the crash, or when it holds nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.errors import StoreError
+from gateway.spool import format as layout
+from gateway.spool import recovery
+from gateway.spool.segment import Segment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.disk import Disk
+    from gateway.spool.books import LaneBooks
+
+
+@dataclass(slots=True)
+class Opening:
+    """The folder of one lane and where to report to. `is_durable`: what the newest segment holds is on the medium."""
+
+    disk: Disk
+    folder: Path
+    books: LaneBooks
+    report: list[str]
+    is_durable: bool = True
+
+    def segments(self) -> list[Segment]:
+        """Return the segments in order; the newest has a handle when it can be appended to."""
+        names = self._names()
+        found: list[Segment] = []
+        for index, (first, name) in enumerate(names):
+            following = names[index + 1][0] if index + 1 < len(names) else None
+            if following is not None and following - 1 <= self.books.floor.sequence:
+                self._remove(name)
+                continue
+            segment = self._segment(self.folder / name, first, following, found)
+            if segment is not None:
+                found.append(segment)
+        return found
+
+    def _names(self) -> list[tuple[int, str]]:
+        names = []
+        for name in self.disk.names(self.folder):
+            first = layout.first_of(name)
+            if first is not None:
+                names.append((first, name))
+            elif name.endswith(".new"):
+                self._remove(name)
+            else:
+                self.report.append(f"{self.folder.name}/{name} is no segment and is left alone")
+        return sorted(names)
+
+    def _segment(self, path: Path, first: int, following: int | None, before: list[Segment]) -> Segment | None:
+        try:
+            handle = self.disk.open(path)
+        except StoreError as error:
+            self.report.append(f"{self._named(path)} cannot be opened and is left alone: {error.fault}")
+            return None
+        keep = False
+        try:
+            size = self.disk.size(handle)
+            uuid = self._uuid(handle, size)
+            if uuid is None:
+                self._set_aside(path, "has no header that can be read")
+                return None
+            segment = Segment(path, uuid, first, size)
+            keep = self._fill(segment, handle, following, before)
+            if not keep and not len(segment.table):
+                if following is None:
+                    self._remove(path.name)
+                else:
+                    self._set_aside(path, "holds no batch that can be read")
+                return None
+            return segment
+        finally:
+            if not keep:
+                with contextlib.suppress(StoreError):  # nothing was written through this handle
+                    self.disk.close(handle)
+
+    def _fill(self, segment: Segment, handle: int, following: int | None, before: list[Segment]) -> bool:
+        """Take in the records of a segment; return whether the handle stays open for appending."""
+        if following is None:
+            self._sync(handle)
+        found = recovery.scan(
+            segment.uuid, segment.size, lambda size, offset: self._read(handle, size, offset), verify=following is None
+        )
+        cut = None
+        whole = len(found.records)
+        if following is None:
+            durable = self.books.durable.sequence
+            if before and len(before[-1].table):
+                durable = max(durable, before[-1].table[-1].sequence)
+            cut = recovery.cut_torn_tail(found, segment.first, durable)
+        if cut is not None:
+            again = f", {whole - len(found.records)} batches behind it are made again" if found.records else ""
+            self.report.append(f"{self._named(segment.path)}: what was being written at {cut} is cut off{again}")
+        self.report.extend(
+            f"{self._named(segment.path)}: bytes at {skip.offset} do not validate and are left out"
+            for skip in found.breaks
+            if cut is None or skip.offset < cut
+        )
+        for record in found.records:
+            if following is None or record.sequence < following:
+                segment.table.append(record)
+        segment.end = found.end if cut is None else cut
+        if cut is not None:
+            segment.cut(self.disk, cut)
+        elif following is None and self.is_durable:
+            segment.handle = handle
+        return segment.handle is not None
+
+    def _sync(self, handle: int) -> None:
+        """Do not believe in frames that only the page cache of the last run may hold."""
+        try:
+            self.disk.sync(handle)
+            self.disk.sync_folder(self.folder)
+        except StoreError as error:
+            self.is_durable = False
+            self.report.append(f"{self.folder.name}: {error.fault}")
+
+    def _read(self, handle: int, size: int, offset: int) -> bytes:
+        """Read, zeros where the medium gives nothing, in pieces so that one bad page hides only itself."""
+        try:
+            return self.disk.read(handle, size, offset)
+        except StoreError:
+            pass
+        parts = []
+        for start in range(offset, offset + size, 4096):
+            piece = min(4096, offset + size - start)
+            try:
+                parts.append(self.disk.read(handle, piece, start))
+            except StoreError:
+                parts.append(bytes(piece))
+        return b"".join(parts)
+
+    def _uuid(self, handle: int, size: int) -> bytes | None:
+        for offset in (0, max(0, size - layout.HEADER_BYTES)):
+            found = layout.parse_segment_header(self._read(handle, layout.HEADER_BYTES, offset))
+            if found is not None:
+                return found[0]
+        return None
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        aside = path.with_name(path.name + layout.DAMAGED_SUFFIX)
+        self.report.append(f"{self._named(path)} {why} and is kept as {aside.name}")
+        with contextlib.suppress(StoreError):  # it is found again at the next start
+            self.disk.rename(path, aside)
+
+    def _remove(self, name: str) -> None:
+        with contextlib.suppress(StoreError):  # it is found again at the next start
+            self.disk.remove(self.folder / name)
+
+    def _named(self, path: Path) -> str:
+        return f"{self.folder.name}/{path.name}"
