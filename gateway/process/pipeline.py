@@ -1,0 +1,362 @@
+"""The deterministic machine: journaled input in, batches and quarantined messages out.
+
+    message ─▶ decode ─▶ time ─▶ keep ─▶ sample ─┬─▶ window ─▶ lane builder ─▶ batch
+                 │                               └──────────────────┘
+                 └─▶ quarantine, with the reason
+
+It reads no clock, draws no chance and does no input or output; every time comes from the entry that is applied. So the
+same entries from the same state give the same batches with the same sequences, which is what lets a restart make again
+whatever had not reached the spool. Its state between two entries is all there is: counts, open rows, windows, samplers,
+redelivery marks. (After LMAX and TigerBeetle: journal the inputs, run a deterministic machine over them.)
+
+Invariants: after each slice of an entry `ledger.residuals` is (0, 0), and at each seal the ledger in the batch
+includes the message that caused it and the batch itself. A slice is bounded by messages and by bytes, so that the loop
+is never held for long. No payload and no topic raises: what cannot be used is quarantined and counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from gateway.batch.builder import LaneBuilder
+from gateway.decode.contract import INTEGER_MAX
+from gateway.errors import DecodeError
+from gateway.ledger import (
+    AGGREGATED,
+    DECODED,
+    DUPLICATE_MESSAGE,
+    EMITTED,
+    FILTERED,
+    LATE,
+    QUARANTINED,
+    READ,
+    RECEIVED,
+    SAMPLED_OUT,
+    SEALED,
+    SHED,
+    UNROUTED,
+    count,
+)
+from gateway.model import CLOCK_UNSYNCHRONISED, MessageGroup, Output, Quarantined
+from gateway.process.plan import CompiledRoute, Plan
+from gateway.process.redelivery import Redelivery
+from gateway.process.route import TopicCache, first_match
+from gateway.process.topics import topic_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gateway.config import schema
+    from gateway.model import Entry, Ledger, Row
+    from gateway.process.window import Closed, Windows
+
+SLICE_MESSAGES_MAX: Final = 512
+SLICE_BYTES_MAX: Final = 512 * 1024
+"""A slice ends with the message that passes this many bytes of payload."""
+
+PLANS_MAX: Final = 50_000
+"""Topics whose plan is cached, routed or not."""
+
+QUARANTINED_BYTES_MAX: Final = 64 * 1024
+_DETAIL_CHARACTERS_MAX: Final = 500
+_KEY_INDEX_BITS: Final = 21
+"""Room for the index in its group in the key of a quarantined message."""
+
+
+class Pipeline:
+    """The machine of one node. `ledger` and `open_readings` may be read at any time, all else between two entries."""
+
+    def __init__(
+        self,
+        routes: Sequence[schema.Route],
+        lanes: Sequence[schema.Lane],
+        limits: schema.Broker,
+        node: str,
+        epoch: int,
+    ) -> None:
+        self._limits = limits
+        self._epoch = epoch
+        self._builders = {lane.name: LaneBuilder(lane, node, epoch) for lane in lanes}
+        self._routes = [CompiledRoute(route, self._builders[route.lane]) for route in routes]
+        self._windowed = [route for route in self._routes if route.windows is not None]
+        self._patterns = [route.topics for route in routes]
+        self._plans = TopicCache(self._plan, PLANS_MAX)
+        self._redelivery = Redelivery(limits.receive_maximum)
+        self._at = 0
+        self._wall_ns = 0
+        self._clock = CLOCK_UNSYNCHRONISED
+        self._output = Output()
+        self.ledger: Ledger = {}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the batches to come."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+        for builder in self._builders.values():
+            builder.epoch = epoch
+
+    @property
+    def sequences(self) -> dict[str, int]:
+        """The last sequence that each lane has used, 0 before the first."""
+        return {lane: builder.sequence for lane, builder in self._builders.items()}
+
+    def resume_after(self, lane: str, sequence: int) -> None:
+        """Let the lane's next batch be the one after `sequence`."""
+        self._builders[lane].resume_after(sequence)
+
+    @property
+    def open_readings(self) -> int:
+        """Readings that wait for their batch to be sealed."""
+        return sum(builder.open_readings for builder in self._builders.values())
+
+    @property
+    def deadline(self) -> int | None:
+        """The `at` at which a Tick must be journaled: a lane's linger ends, or a topic has been silent too long."""
+        due = [builder.due_at for builder in self._builders.values()]
+        due += [route.windows.deadline for route in self._windowed if route.windows is not None]
+        return min((at for at in due if at is not None), default=None)
+
+    def apply(self, entry: Entry, position: int) -> Iterator[Output]:
+        """Take in the entry at `position` of the journal, in slices; the iterator must be used up."""
+        self._at = max(self._at, entry.at)
+        self._wall_ns = entry.wall_ns
+        self._clock = entry.clock
+        yield from self._fall_due()
+        if isinstance(entry, MessageGroup):
+            for reason, number in entry.shed.items():
+                count(self.ledger, RECEIVED, number)
+                count(self.ledger, SHED + reason, number)
+            duplicates = self._redelivery.duplicates(entry)
+            for start, stop in _slices(entry.payloads):
+                self._take_in(entry, start, stop, position, duplicates)
+                yield self._handed_over()
+
+    def finish(self, position: int, wall_ns: int, at: int) -> Output:  # noqa: ARG002  # the end is at no position
+        """Close every window and seal every lane: what these settings will never go on with."""
+        self._at = max(self._at, at)
+        self._wall_ns = wall_ns
+        for route in self._windowed:
+            while self._expire(route, None):
+                pass
+        for builder in self._builders.values():
+            self._seal(builder)
+        return self._handed_over()
+
+    def succeed(self, old: Pipeline) -> None:
+        """Carry on the books of `old`, which has finished: counts, sequences, marks of what may be sent again."""
+        self.ledger = dict(old.ledger)
+        self._at, self._wall_ns, self._clock = old._at, old._wall_ns, old._clock
+        self._redelivery.restore(old._redelivery.state())
+        for lane, builder in self._builders.items():
+            if lane in old._builders:
+                builder.sequence = old._builders[lane].sequence
+                builder.readings_sealed = old._builders[lane].readings_sealed
+
+    def state(self) -> bytes:
+        """Return all that `restore` needs; to be called between two entries."""
+        return msgspec.msgpack.encode(
+            {
+                "at": self._at,
+                "wall_ns": self._wall_ns,
+                "clock": self._clock,
+                "ledger": self.ledger,
+                "redelivery": self._redelivery.state(),
+                "lanes": {lane: builder.state() for lane, builder in self._builders.items()},
+                "routes": [route.state() for route in self._routes],
+            }
+        )
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a state of a pipeline with the same settings."""
+        document: dict[str, Any] = msgspec.msgpack.decode(state)
+        self._at, self._wall_ns, self._clock = document["at"], document["wall_ns"], document["clock"]
+        self.ledger = document["ledger"]
+        self._redelivery.restore(document["redelivery"])
+        for lane, builder in self._builders.items():
+            builder.restore(document["lanes"][lane])
+        for route, kept in zip(self._routes, document["routes"], strict=True):
+            route.restore(kept)
+
+    def _plan(self, topic: str) -> Plan:
+        fault = topic_fault(topic)
+        if fault:
+            return Plan(None, ("topic_invalid", f"the topic {fault}"))
+        limit = self._limits.topic_bytes_max
+        if len(topic.encode()) > limit:
+            return Plan(None, ("topic_too_long", f"the topic is longer than {limit} bytes"))
+        index = first_match(self._patterns, topic)
+        return Plan(None if index is None else self._routes[index])
+
+    def _take_in(self, group: MessageGroup, start: int, stop: int, position: int, duplicates: set[int]) -> None:
+        """Decide messages `start` to `stop` of a group. This is the hot path: what can be worked out before, is."""
+        plans, ledger, at, wall_ns = self._plans, self.ledger, self._at, group.wall_ns
+        payload_bytes_max = self._limits.payload_bytes_max
+        clock_is_set = group.clock != CLOCK_UNSYNCHRONISED
+        taken = decoded = read = 0  # what the ledger does not have yet
+        columns = zip(range(start, stop), group.topics[start:stop], group.payloads[start:stop], strict=True)
+        for index, topic, payload in columns:
+            taken += 1
+            if duplicates and index in duplicates:
+                count(ledger, DUPLICATE_MESSAGE)
+                continue
+            plan = plans[topic]
+            route = plan.route
+            if route is None:
+                self._refuse(plan, group, index, position)
+                continue
+            time_ns = wall_ns
+            try:
+                if len(payload) > payload_bytes_max:
+                    raise _too_large(payload, payload_bytes_max)
+                row = route.decode(payload)
+                if route.time_of is not None:
+                    time_ns = route.time_of(row, wall_ns + route.ahead_ns if clock_is_set else INTEGER_MAX)
+                    if not row:
+                        raise DecodeError("no_fields", "the payload holds nothing but its time")
+                sampler = plan.sampler
+                if sampler is None and route.steps is not None:
+                    sampler = plan.sampler = route.sampler(topic)
+                windows = route.windows
+                if windows is not None and windows.is_crowded:
+                    _check_room(windows, topic, time_ns, row)
+            except DecodeError as error:
+                self._quarantine(group, index, position, route.name, error.reason, error.fault)
+                continue
+            decoded += 1
+            readings = len(row)
+            read += readings
+            if route.keep is not None and not route.keep(row):
+                count(ledger, FILTERED, readings)
+                continue
+            if sampler is not None:
+                row = sampler.thinned(row, time_ns)
+                if len(row) < readings:
+                    count(ledger, SAMPLED_OUT, readings - len(row))
+                    if not row:
+                        continue
+            builder = route.builder
+            if windows is not None:
+                closed = windows.add(topic, time_ns, row, at)
+                count(ledger, LATE if closed is None else AGGREGATED, len(row))
+                if closed:
+                    self._count(taken, decoded, read)
+                    taken = decoded = read = 0
+                    self._emit(builder, topic, closed)
+                continue
+            text_bytes = 0
+            for value in row.values():
+                if value.__class__ is str or value.__class__ is bytes:
+                    text_bytes += _text_bytes(value)
+            builder.append(topic, time_ns, row, at, text_bytes)
+            if builder.is_full:
+                self._count(taken, decoded, read)
+                taken = decoded = read = 0
+                self._seal(builder)
+        self._count(taken, decoded, read)
+
+    def _count(self, taken: int, decoded: int, read: int) -> None:
+        ledger = self.ledger
+        count(ledger, RECEIVED, taken)
+        count(ledger, DECODED, decoded)
+        count(ledger, READ, read)
+
+    def _refuse(self, plan: Plan, group: MessageGroup, index: int, position: int) -> None:
+        """Count a message that has no route."""
+        if plan.refusal is None:
+            count(self.ledger, UNROUTED)
+        else:
+            self._quarantine(group, index, position, "", *plan.refusal)
+
+    def _quarantine(self, group: MessageGroup, index: int, position: int, route: str, reason: str, detail: str) -> None:
+        count(self.ledger, QUARANTINED + reason)
+        self._output.quarantined.append(
+            Quarantined(
+                key=position << _KEY_INDEX_BITS | index,
+                wall_ns=group.wall_ns,
+                topic=group.topics[index],
+                payload=group.payloads[index][:QUARANTINED_BYTES_MAX],
+                route=route,
+                reason=reason,
+                detail=detail[:_DETAIL_CHARACTERS_MAX],
+            )
+        )
+
+    def _fall_due(self) -> Iterator[Output]:
+        """Close the windows of silent topics, seal the lanes whose linger has ended."""
+        for route in self._windowed:
+            closed = 0
+            while self._expire(route, self._at):
+                closed += 1
+                if closed % SLICE_MESSAGES_MAX == 0:
+                    yield self._handed_over()
+        for builder in self._builders.values():
+            if builder.due_at is not None and builder.due_at <= self._at:
+                self._seal(builder)
+        if self._output.batches:
+            yield self._handed_over()
+
+    def _expire(self, route: CompiledRoute, at: int | None) -> bool:
+        """Close the windows of the topic that has been silent longest; False when none is due."""
+        assert route.windows is not None
+        expired = route.windows.expire(at)
+        if expired is None:
+            return False
+        topic, closed = expired
+        self._emit(route.builder, topic, closed)
+        return True
+
+    def _emit(self, builder: LaneBuilder, topic: str, closed: Closed) -> None:
+        for start_ns, row in closed:
+            count(self.ledger, EMITTED, len(row))
+            builder.append(topic, start_ns, row, self._at, sum(map(_text_bytes, row.values())))
+            if builder.is_full:
+                self._seal(builder)
+
+    def _seal(self, builder: LaneBuilder) -> None:
+        readings = builder.open_readings
+        if readings:
+            count(self.ledger, SEALED, readings)  # before the ledger is copied: the header counts its own readings
+            self._output.batches.append(builder.take(self._wall_ns, self._clock, self.ledger))
+
+    def _handed_over(self) -> Output:
+        output, self._output = self._output, Output()
+        return output
+
+
+def _slices(payloads: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of runs of messages that are each bounded by number and by bytes."""
+    start = 0
+    while start < len(payloads):
+        stop = min(start + SLICE_MESSAGES_MAX, len(payloads))
+        sizes = list(map(len, payloads[start:stop]))
+        if sum(sizes) > SLICE_BYTES_MAX:
+            total = 0
+            for number, size in enumerate(sizes, start + 1):
+                total += size
+                if total >= SLICE_BYTES_MAX:
+                    stop = number
+                    break
+        yield start, stop
+        start = stop
+
+
+def _too_large(payload: bytes, payload_bytes_max: int) -> DecodeError:
+    return DecodeError("payload_too_large", f"the payload has {len(payload)} bytes, {payload_bytes_max} are allowed")
+
+
+def _check_room(windows: Windows, topic: str, time_ns: int, row: Row) -> None:
+    reason = windows.refusal(topic, time_ns, row)
+    if reason:
+        raise DecodeError(reason, "the route's windows hold as much as they may")
+
+
+def _text_bytes(value: object) -> int:
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode())
+    return len(value) if isinstance(value, bytes) else 0

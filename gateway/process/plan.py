@@ -1,0 +1,80 @@
+"""What is to be done with the messages of a topic, worked out once: the compiled route and the topic's place in it.
+
+A `Plan` is a cache entry and may be forgotten at any time. What must be remembered of a topic (samplers, windows) lives
+in its `CompiledRoute`, is bounded there, and is part of the pipeline's state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.decode.contract import Limits
+from gateway.decode.formats import FORMATS
+from gateway.errors import DecodeError
+from gateway.process.event_time import time_reader
+from gateway.process.expression import compile_expression
+from gateway.process.sample import Sampler, Steps
+from gateway.process.window import Windows
+
+if TYPE_CHECKING:
+    from gateway.batch.builder import LaneBuilder
+    from gateway.config import schema
+
+TOPICS_MAX: Final = 100_000
+"""Topics of one route whose sampling is remembered; a message of one more goes to quarantine."""
+
+
+class CompiledRoute:
+    """One route, ready to work, with what it remembers of its topics."""
+
+    __slots__ = ("ahead_ns", "builder", "decode", "keep", "name", "samplers", "steps", "time_of", "windows")
+
+    def __init__(self, route: schema.Route, builder: LaneBuilder) -> None:
+        fields = route.fields
+        if fields and route.time.field:
+            fields = (*fields, route.time.field)
+        self.name = route.name
+        self.builder = builder
+        self.decode = FORMATS[route.decoder](Limits(fields, route.field_count_max, route.depth_max))
+        self.time_of = time_reader(route.time)
+        self.ahead_ns = route.time.ahead_ns
+        self.keep = compile_expression(route.keep) if route.keep else None
+        steps = Steps(route.sample)
+        self.steps = steps if steps.are_set else None
+        self.samplers: dict[str, Sampler] = {}
+        self.windows = None if route.window is None else Windows(route.window)
+
+    def sampler(self, topic: str) -> Sampler:
+        """Return the sampler of a topic. Raises `DecodeError` when there is no room for one more."""
+        assert self.steps is not None
+        sampler = self.samplers.get(topic)
+        if sampler is None:
+            if len(self.samplers) >= TOPICS_MAX:
+                raise DecodeError("too_many_topics", f"the route {self.name} remembers {TOPICS_MAX} topics already")
+            sampler = self.samplers[topic] = Sampler(self.steps)
+        return sampler
+
+    def state(self) -> dict[str, object]:
+        """Return what `restore` needs, as plain data."""
+        return {
+            "samplers": {topic: sampler.state() for topic, sampler in self.samplers.items()},
+            "windows": None if self.windows is None else self.windows.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same route."""
+        for topic, sampler in state["samplers"].items():
+            self.sampler(topic).restore(sampler)
+        if self.windows is not None:
+            self.windows.restore(state["windows"])
+
+
+class Plan:
+    """What is to be done with one topic. Without a `route` there is a `refusal`: (reason, sentence), or no route."""
+
+    __slots__ = ("refusal", "route", "sampler")
+
+    def __init__(self, route: CompiledRoute | None, refusal: tuple[str, str] | None = None) -> None:
+        self.route = route
+        self.refusal = refusal
+        self.sampler: Sampler | None = None
