@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gateway.batch.builder import LaneBuilder
-from gateway.decode.contract import INTEGER_MAX
 from gateway.errors import DecodeError
 from gateway.ledger import (
     AGGREGATED,
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 
     from gateway.config import schema
     from gateway.model import Entry, Ledger, Row
-    from gateway.process.window import Closed, Windows
+    from gateway.process.window import Closed
 
 SLICE_MESSAGES_MAX: Final = 512
 SLICE_BYTES_MAX: Final = 512 * 1024
@@ -79,7 +78,7 @@ class Pipeline:
         self._limits = limits
         self._epoch = epoch
         self._builders = {lane.name: LaneBuilder(lane, node, epoch) for lane in lanes}
-        self._routes = [CompiledRoute(route, self._builders[route.lane]) for route in routes]
+        self._routes = [CompiledRoute(route, self._builders[route.lane], limits.payload_bytes_max) for route in routes]
         self._windowed = [route for route in self._routes if route.windows is not None]
         self._patterns = [route.topics for route in routes]
         self._plans = TopicCache(self._plan, PLANS_MAX)
@@ -88,7 +87,7 @@ class Pipeline:
         self._wall_ns = 0
         self._clock = CLOCK_UNSYNCHRONISED
         self._output = Output()
-        self.ledger: Ledger = {}
+        self.ledger: Ledger = dict.fromkeys((RECEIVED, DECODED, READ), 0)
 
     @property
     def epoch(self) -> int:
@@ -186,23 +185,21 @@ class Pipeline:
     def _plan(self, topic: str) -> Plan:
         fault = topic_fault(topic)
         if fault:
-            return Plan(None, ("topic_invalid", f"the topic {fault}"))
+            return Plan(topic, None, ("topic_invalid", f"the topic {fault}"))
         limit = self._limits.topic_bytes_max
         if len(topic.encode()) > limit:
-            return Plan(None, ("topic_too_long", f"the topic is longer than {limit} bytes"))
+            return Plan(topic, None, ("topic_too_long", f"the topic is longer than {limit} bytes"))
         index = first_match(self._patterns, topic)
-        return Plan(None if index is None else self._routes[index])
+        return Plan(topic, None if index is None else self._routes[index])
 
     def _take_in(self, group: MessageGroup, start: int, stop: int, position: int, duplicates: set[int]) -> None:
-        """Decide messages `start` to `stop` of a group. This is the hot path: what can be worked out before, is."""
+        """Decide messages `start` to `stop` of a group. The hot path."""
         plans, ledger, at, wall_ns = self._plans, self.ledger, self._at, group.wall_ns
-        payload_bytes_max = self._limits.payload_bytes_max
         clock_is_set = group.clock != CLOCK_UNSYNCHRONISED
-        taken = decoded = read = 0  # what the ledger does not have yet
         columns = zip(range(start, stop), group.topics[start:stop], group.payloads[start:stop], strict=True)
         for index, topic, payload in columns:
-            taken += 1
-            if duplicates and index in duplicates:
+            ledger[RECEIVED] += 1
+            if index in duplicates:
                 count(ledger, DUPLICATE_MESSAGE)
                 continue
             plan = plans[topic]
@@ -210,61 +207,39 @@ class Pipeline:
             if route is None:
                 self._refuse(plan, group, index, position)
                 continue
-            time_ns = wall_ns
             try:
-                if len(payload) > payload_bytes_max:
-                    raise _too_large(payload, payload_bytes_max)
-                row = route.decode(payload)
-                if route.time_of is not None:
-                    time_ns = route.time_of(row, wall_ns + route.ahead_ns if clock_is_set else INTEGER_MAX)
-                    if not row:
-                        raise DecodeError("no_fields", "the payload holds nothing but its time")
-                sampler = plan.sampler
-                if sampler is None and route.steps is not None:
-                    sampler = plan.sampler = route.sampler(topic)
-                windows = route.windows
-                if windows is not None and windows.is_crowded:
-                    _check_room(windows, topic, time_ns, row)
+                time_ns, row = plan.read(route, payload, wall_ns, clock_is_set=clock_is_set)
             except DecodeError as error:
                 self._quarantine(group, index, position, route.name, error.reason, error.fault)
                 continue
-            decoded += 1
-            readings = len(row)
-            read += readings
-            if route.keep is not None and not route.keep(row):
-                count(ledger, FILTERED, readings)
-                continue
-            if sampler is not None:
-                row = sampler.thinned(row, time_ns)
-                if len(row) < readings:
-                    count(ledger, SAMPLED_OUT, readings - len(row))
-                    if not row:
-                        continue
-            builder = route.builder
-            if windows is not None:
-                closed = windows.add(topic, time_ns, row, at)
-                count(ledger, LATE if closed is None else AGGREGATED, len(row))
-                if closed:
-                    self._count(taken, decoded, read)
-                    taken = decoded = read = 0
-                    self._emit(builder, topic, closed)
-                continue
-            text_bytes = 0
-            for value in row.values():
-                if value.__class__ is str or value.__class__ is bytes:
-                    text_bytes += _text_bytes(value)
-            builder.append(topic, time_ns, row, at, text_bytes)
-            if builder.is_full:
-                self._count(taken, decoded, read)
-                taken = decoded = read = 0
-                self._seal(builder)
-        self._count(taken, decoded, read)
+            ledger[DECODED] += 1
+            ledger[READ] += len(row)
+            if route.is_plain or self._passes(plan, route, time_ns, row):
+                text_bytes = 0
+                for value in row.values():
+                    if value.__class__ is str or value.__class__ is bytes:
+                        text_bytes += _text_bytes(value)
+                builder = route.builder
+                builder.append(topic, time_ns, row, at, text_bytes)
+                if builder.is_full:
+                    self._seal(builder)
 
-    def _count(self, taken: int, decoded: int, read: int) -> None:
-        ledger = self.ledger
-        count(ledger, RECEIVED, taken)
-        count(ledger, DECODED, decoded)
-        count(ledger, READ, read)
+    def _passes(self, plan: Plan, route: CompiledRoute, time_ns: int, row: Row) -> bool:
+        """Take a row through the steps of its route; False when nothing of it goes on as a row of its own."""
+        ledger, readings = self.ledger, len(row)
+        if route.keep is not None and not route.keep(row):
+            count(ledger, FILTERED, readings)
+            return False
+        if plan.sampler is not None:
+            row = plan.sampler.thinned(row, time_ns)
+            count(ledger, SAMPLED_OUT, readings - len(row))
+        if row and route.windows is not None:
+            closed = route.windows.add(plan.topic, time_ns, row, self._at)
+            count(ledger, LATE if closed is None else AGGREGATED, len(row))
+            if closed:
+                self._emit(route.builder, plan.topic, closed)
+            return False
+        return bool(row)
 
     def _refuse(self, plan: Plan, group: MessageGroup, index: int, position: int) -> None:
         """Count a message that has no route."""
@@ -344,16 +319,6 @@ def _slices(payloads: Sequence[bytes]) -> Iterator[tuple[int, int]]:
                     break
         yield start, stop
         start = stop
-
-
-def _too_large(payload: bytes, payload_bytes_max: int) -> DecodeError:
-    return DecodeError("payload_too_large", f"the payload has {len(payload)} bytes, {payload_bytes_max} are allowed")
-
-
-def _check_room(windows: Windows, topic: str, time_ns: int, row: Row) -> None:
-    reason = windows.refusal(topic, time_ns, row)
-    if reason:
-        raise DecodeError(reason, "the route's windows hold as much as they may")
 
 
 def _text_bytes(value: object) -> int:
