@@ -77,6 +77,9 @@ class Contents:
             if len(segment.table):
                 first = segment.table[0]
                 return Position(first.sequence - 1, first.epoch, first.readings_before)
+        if self.unsynced:
+            _, first = self.unsynced[min(self.unsynced)]
+            return Position(first.sequence - 1, first.epoch, first.readings_before)
         return self.head
 
     def lowest(self) -> Position:
@@ -144,6 +147,12 @@ class Contents:
     def beyond(self, sequence: int) -> tuple[int, int]:
         """Return how many batches and readings are stored beyond `sequence`."""
         sums = [segment.table.after(sequence) for segment in self.segments]
+        # After a fault, batches are for a moment in memory only.
+        sums += [
+            (1, record.readings)
+            for number, (_, record) in self.unsynced.items()
+            if number > sequence and self.find(number) is None
+        ]
         return sum(batches for batches, _ in sums), sum(readings for _, readings in sums)
 
     def lost_beyond(self, sequence: int) -> tuple[int, int]:

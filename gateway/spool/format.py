@@ -15,8 +15,8 @@ stamp repeats what the spool must know of a batch, so that opening parses no env
     40      20    zero                                  60      4     CRC-32C of bytes 0 to 59, seeded with the uuid
     60      4     CRC-32C of bytes 0 to 59
 
-A slot (`ledger.0`, `ledger.1`, `<region>.0`, `<region>.1`) is magic b"EGT1", u32 length of the body, u64 generation, u32
-CRC-32C of the body, u32 CRC-32C of bytes 0 to 19, then the body: JSON. Integers are little-endian.
+A slot (`ledger.0`, `ledger.1`, `<region>.0`, `<region>.1`) is magic b"EGT1", u32 length of the body, u64 generation,
+u32 CRC-32C of the body, u32 CRC-32C of bytes 0 to 19, then the body: JSON. Integers are little-endian.
 """
 
 from __future__ import annotations
