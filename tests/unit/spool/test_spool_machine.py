@@ -153,7 +153,5 @@ class SpoolMachine(RuleBasedStateMachine):
         assert lane["bytes"] <= lane["bytes_max"] + self.options.segment_bytes
 
 
-SpoolMachine.TestCase.settings = settings(
-    max_examples=int(__import__("os").environ.get("EX", "60")), stateful_step_count=25, deadline=None
-)
+SpoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 TestSpoolMachine = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")(SpoolMachine.TestCase)
