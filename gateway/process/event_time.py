@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from gateway.decode.contract import INTEGER_MAX
+from gateway.decode.contract import INTEGER_MAX, INTEGER_MIN
 from gateway.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def time_reader(options: schema.Time) -> TimeOf | None:
         if value is None:
             raise DecodeError("time_missing", f"the payload has no time field {field!r}")
         time_ns = to_ns(value)
-        if not 0 <= time_ns <= INTEGER_MAX:
-            raise DecodeError("time_invalid", f"the time field {field!r} lies before 1970 or after 2262")
+        if not INTEGER_MIN <= time_ns <= INTEGER_MAX:
+            raise DecodeError("time_invalid", f"the time field {field!r} lies before 1678 or after 2262")
         if time_ns > latest_ns:
             ahead_s = (time_ns - latest_ns) / 1e9
             raise DecodeError("time_ahead", f"the time field {field!r} lies {ahead_s:.3f} s past what is allowed")
@@ -62,7 +62,7 @@ def _from_number(unit_ns: int) -> Callable[[Value], int]:
         if value.__class__ is int:
             return value * unit_ns
         if isinstance(value, float):
-            return round(value * per_us) * _US if abs(value) <= INTEGER_MAX else -1
+            return round(value * per_us) * _US if abs(value) <= INTEGER_MAX else INTEGER_MAX + 1
         raise DecodeError("time_invalid", f"the time field is {type(value).__name__}, not a number")
 
     return to_ns

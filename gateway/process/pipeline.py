@@ -96,6 +96,7 @@ class Pipeline:
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
+        """Let all batches from now on belong to `epoch`."""
         self._epoch = epoch
         for builder in self._builders.values():
             builder.epoch = epoch

@@ -8,7 +8,8 @@ that come after a silence for a window that it closed make a second row for that
 
 Only numbers have sum, min, max and mean; count, first and last are of any value. First and last go by time; of equal
 times the first to come is the first and the last to come the last. Sums are made in order of arrival. A sum or mean
-beyond what a reading can hold is left out; an integer sum beyond 64 bits becomes a float.
+beyond what a reading can hold is left out; an integer sum beyond 64 bits becomes a float. What is dated before 1970
+is late.
 
 Memory is bounded by `TOPICS_MAX` and `CELLS_MAX` for each route (a cell is a field of an open window; text it holds
 counts as more of them): `is_crowded` says that `refusal` must be asked before a row is added.
@@ -130,13 +131,13 @@ class Windows:
     def add(self, topic: str, time_ns: int, row: Row, at: int) -> Closed | None:
         """Take a row in and return the windows of its topic that this closes; None when the row is late."""
         known = self._topics.get(topic)
-        if known is None:
-            known = self._topics[topic] = _Topic()
+        newest_ns = 0 if known is None else known.newest_ns
         start = time_ns - time_ns % self._size_ns
         closes_ns = start + self._span_ns
-        newest_ns = known.newest_ns
         if closes_ns <= newest_ns:
             return None
+        if known is None:
+            known = self._topics[topic] = _Topic()
         cells = known.open.get(start)
         if cells is None:
             if not known.open or closes_ns < known.closes_ns:
