@@ -174,7 +174,7 @@ def test_a_real_day_arrives_as_an_independent_computation_says(tmp_path: Path) -
     write_pki(pki)
     with ExitStack() as stack:
         local = stack.enter_context(Mosquitto(tmp_path / "local", max_queued_messages=0))
-        central = stack.enter_context(Mosquitto(tmp_path / "central", tls=region_tls(pki), max_queued_messages=0))
+        central = stack.enter_context(Mosquitto(tmp_path / "central", **region_tls(pki), max_queued_messages=0))
         site = stack.enter_context(Site(tmp_path, ROUTES, broker_port=local.port, region_port=central.port, pki=pki))
         site.receiver.start()
         site.daemon.start()

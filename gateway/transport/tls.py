@@ -1,0 +1,58 @@
+"""TLS contexts for links between a node, its broker and its regions.
+
+One CA is pinned per link: the machine's own store of authorities is never asked. The peer's name is checked, TLS 1.2
+is the oldest version spoken (RFC 9325). A context is made anew for each connection, so that renewed files count.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from gateway.errors import CredentialError
+
+
+def client_context(ca: str, certificate: str = "", key: str = "") -> ssl.SSLContext:
+    """Return the context of a client that trusts `ca` alone and shows `certificate` (PEM files; empty shows none).
+
+    Raises `CredentialError` that names the file and what is wrong with it.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _trust(context, ca)
+    if certificate:
+        _show(context, certificate, key)
+    return context
+
+
+def server_context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
+    """Return the context of a server that takes only clients with a certificate of `ca`. Raises `CredentialError`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _trust(context, ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    _show(context, certificate, key)
+    return context
+
+
+def _trust(context: ssl.SSLContext, ca: str) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(cafile=ca)
+    except ssl.SSLError as error:
+        raise CredentialError(f"{ca} holds no CA certificate in PEM form ({error.reason})", path=ca) from error
+    except OSError as error:
+        raise CredentialError(f"cannot read the CA certificate {ca}: {error.strerror}", path=ca) from error
+
+
+def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    for path in (certificate, key):
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            raise CredentialError(f"cannot read {path}: {error.strerror}", path=path) from error
+    try:
+        # A password of our own keeps OpenSSL from asking at the terminal when the key is encrypted.
+        context.load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or str(error)
+        fault = "do not belong together" if reason == "KEY_VALUES_MISMATCH" else f"cannot be used ({reason})"
+        raise CredentialError(f"{certificate} and {key} {fault}", path=certificate) from error
