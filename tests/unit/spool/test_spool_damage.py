@@ -186,7 +186,7 @@ def test_losing_the_books_loses_no_batch_and_no_epoch() -> None:
 def test_garbage_in_the_folder_is_left_alone_and_reported() -> None:
     disk = filled(2)
     handle = disk.open(RING / "notes.txt", create=True)
-    disk.write(handle, random.Random(1).randbytes(100), 0)  # noqa: S311  # not a secret
+    disk.write(handle, random.Random(1).randbytes(100), 0)
     disk.close(handle)
     spool = opened(disk)
     assert any("notes.txt" in note for note in spool.report)

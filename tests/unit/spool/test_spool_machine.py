@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gateway.errors import StoreError
 from gateway.model import Gap
 from gateway.spool.lanes import Appended, Spool
-from tests.support.spooled import batch, options, readings_between, region
 from tests.support.faultdisk import FaultDisk, PowerCutError
+from tests.support.spooled import batch, options, readings_between, region
 
 LANE = "telemetry"
 FOLDER = Path("/state/spool")
@@ -103,7 +103,7 @@ class SpoolMachine(RuleBasedStateMachine):
             self.start_again(self.made)
 
     def start_again(self, seed: int) -> None:
-        self.disk.power_up(random.Random(seed))  # noqa: S311  # a seed, not a secret
+        self.disk.power_up(random.Random(seed))
         self.spool = self.opened()
         assert self.spool.epoch == 100
         assert self.spool.status()[0]["damaged_batches"] == 0, self.spool.report

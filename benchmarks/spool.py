@@ -1,0 +1,123 @@
+"""What the ring costs over the bare file: appending sealed batches, and opening again what was appended.
+
+Appending is held against writing the same bytes to one preallocated file and one fdatasync at the end; the spool also
+syncs once per segment. Opening is held against reading the files from end to end, which is what a spool without
+stamps in its frames would have to do at least. Batches are random bytes in a real envelope, so nothing compresses.
+Rounds alternate, the median counts.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from gateway.batch import envelope
+from gateway.config import schema
+from gateway.disk import Disk
+from gateway.model import BatchId, OpenBatch, SealedBatch
+from gateway.spool.lanes import Appended, Spool
+
+BATCHES = 2000
+BATCH_BYTES = 60_000
+READINGS = 1
+ROUNDS = 3
+SEGMENT_BYTES = 8 * schema.MIB
+LANE = "telemetry"
+
+
+def run() -> list[dict]:
+    sealed = list(batches())
+    appended, written, opened, scanned, read = [], [], [], [], []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            written.append(plain_write_s(Path(folder) / "plain", sealed))
+            appended.append(append_s(Path(folder) / "spool", sealed))
+            opened.append(open_s(Path(folder) / "spool"))
+            scanned.append(scan_s(Path(folder) / "spool"))
+            read.append(read_s(Path(folder) / "spool"))
+    megabytes = sum(len(batch.data) for batch in sealed) / 1e6
+    append, plain, drain = (megabytes / statistics.median(times) for times in (appended, written, read))
+    opening, scan = statistics.median(opened), statistics.median(scanned)
+    return [
+        row("spool, append against a plain file", append, "MB/s", plain, append / plain),
+        row(f"spool, read back {len(sealed):,} batches", drain, "MB/s", None, None),
+        row(f"spool, open {megabytes:,.0f} MB, against reading it", opening, "s", scan, opening / scan),
+        row("spool, open, extrapolated to 10 GB of such batches", opening * 10_000 / megabytes, "s", None, None),
+    ]
+
+
+def row(name: str, figure: float, unit: str, baseline: float | None, ratio: float | None) -> dict:
+    return {"name": name, "figure": figure, "unit": unit, "baseline": baseline, "ratio": ratio, "budget": None}
+
+
+def batches() -> list[SealedBatch]:
+    chance = random.Random(1)
+    found = []
+    for sequence in range(1, BATCHES + 1):
+        rows = {"bench/topic": ([sequence], [{"value": chance.randbytes(BATCH_BYTES)}])}
+        identity = BatchId("bench", LANE, 1, sequence)
+        found.append(envelope.seal(OpenBatch(identity, rows, READINGS, sequence - 1, {}, sequence, 0), "boot"))
+    return found
+
+
+def opened_spool(folder: Path) -> Spool:
+    lane = schema.Lane(name=LANE, bytes_max=2 * BATCHES * BATCH_BYTES)
+    region = schema.Region(name="region", host="localhost", tls_ca="", tls_certificate="", tls_key="")
+    options = schema.Spool(bytes_max=lane.bytes_max, segment_bytes=SEGMENT_BYTES, lanes=(lane,))
+    return Spool.open(Disk(), folder, options, "bench", (region,), 1)
+
+
+def append_s(folder: Path, sealed: list[SealedBatch]) -> float:
+    spool = opened_spool(folder)
+    started = time.perf_counter()
+    for batch in sealed:
+        assert spool.append(batch) is Appended.STORED
+    spool.sync()
+    seconds = time.perf_counter() - started
+    spool.save_cursors()
+    spool.close()
+    return seconds
+
+
+def plain_write_s(path: Path, sealed: list[SealedBatch]) -> float:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    started = time.perf_counter()
+    os.posix_fallocate(handle, 0, sum(len(batch.data) for batch in sealed))
+    offset = 0
+    for batch in sealed:
+        offset += os.pwrite(handle, batch.data, offset)
+    os.fdatasync(handle)
+    seconds = time.perf_counter() - started
+    os.close(handle)
+    return seconds
+
+
+def open_s(folder: Path) -> float:
+    started = time.perf_counter()
+    spool = opened_spool(folder)
+    seconds = time.perf_counter() - started
+    assert spool.head(LANE) == BATCHES
+    assert not spool.report
+    spool.close()
+    return seconds
+
+
+def scan_s(folder: Path) -> float:
+    started = time.perf_counter()
+    for path in sorted(folder.rglob("*.seg")):
+        path.read_bytes()
+    return time.perf_counter() - started
+
+
+def read_s(folder: Path) -> float:
+    spool = opened_spool(folder)
+    started = time.perf_counter()
+    for sequence in range(1, BATCHES + 1):
+        assert isinstance(spool.read(LANE, sequence), SealedBatch)
+    seconds = time.perf_counter() - started
+    spool.close()
+    return seconds
