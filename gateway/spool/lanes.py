@@ -125,7 +125,7 @@ class Spool:
             ring = self._rings.get(lane) or self._add_ring(lane)
             counts = self._counts[lane]
             if batch.id.sequence <= ring.contents.head.sequence:
-                is_known = ring.holds(batch)
+                is_known = ring.reader.holds(batch)
                 counts["known" if is_known else "conflicts"] += 1
                 return Appended.KNOWN if is_known else Appended.CONFLICT
             before = envelope.peek(batch.data).readings_before
@@ -137,7 +137,7 @@ class Spool:
         A gap may begin before `sequence`: its edges are exact, and a receiver fills only what it has not.
         """
         ring = self._rings.get(lane)
-        return ring.read(sequence) if ring else None
+        return ring.reader.read(sequence) if ring else None
 
     def head(self, lane: str) -> int:
         """Return the last sequence that was stored in a lane; 0 when there is none."""
@@ -234,13 +234,14 @@ class Spool:
                 ring.contents.books.durable = ring.durable
             data = msgspec.json.encode(self._books)
             cursors = list(self._cursors.changed())
-        if even_if_saved or data != self._saved:
-            self._ledger.save(data)
-            self._saved = data
+        # Cursors first: books that say "removed" before a cursor says "passed" would make a gap of what was delivered.
         for region, slots, value in cursors:
             slots.save(value)
             with self._lock:
                 self._cursors.note_saved(region, value)
+        if even_if_saved or data != self._saved:
+            self._ledger.save(data)
+            self._saved = data
 
     def _lane_status(self, ring: Ring) -> dict[str, object]:
         contents, lane = ring.contents, ring.name

@@ -1,4 +1,4 @@
-"""One lane: segments in order, within its bytes, with one writer and any number of readers.
+"""The writer of one lane: segments in order, within the lane's bytes.
 
 What was appended since the last sync is also held in memory (at most one segment or `UNSYNCED_BYTES_MAX`). It is served
 from there and, when a write or fsync fails, written again to a new segment: the file that failed is never written
@@ -7,8 +7,8 @@ again, and what follows its last durable frame is overruled by the name of the n
 A segment leaves in two steps: it is doomed in memory (its place goes to the books), then the books and cursors are made
 durable, then the file is removed. A crash in between removes it at the next start or finds it whole.
 
-Every method but `read` is called by one thread at a time (`Spool` sees to that). `lock` guards what readers see and is
-never held over input or output.
+Every method is called by one thread at a time (`Spool` sees to that); readers use `reader`, from any thread. `lock`
+guards what they see and is never held over input or output.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
-from gateway.model import BatchId, Gap, SealedBatch
 from gateway.spool import format as layout
 from gateway.spool.format import ORIGIN, Position, Record, Stamp
 from gateway.spool.opening import Opening
+from gateway.spool.reader import Reader
 from gateway.spool.segment import Segment
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from threading import Lock
 
     from gateway.disk import Disk
+    from gateway.model import SealedBatch
     from gateway.spool.contents import Contents
     from gateway.spool.cursor import Cursors
 
 UNSYNCED_BYTES_MAX: Final = 8 << 20
-_READ_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class Ring:
         self.name = contents.lane
         self.shape = shape
         self.contents = contents
+        self.reader = Reader(disk, contents, lock)
         self.bytes_max = shape.bytes_max
         self.durable = ORIGIN
         self.is_refusing = False
@@ -122,19 +123,6 @@ class Ring:
         self.counts["appended" if is_stored else "refused"] += 1
         return is_stored
 
-    def holds(self, batch: SealedBatch) -> bool:
-        """Say whether what is stored under the sequence is this batch; also when it cannot be compared any more."""
-        sequence = batch.id.sequence
-        with self._lock:
-            unsynced = self.contents.unsynced.get(sequence)
-            found = self.contents.find(sequence)
-        if unsynced is not None:
-            return (unsynced[0].id.epoch, unsynced[0].hash) == (batch.id.epoch, batch.hash)
-        if found is None:
-            return True
-        stored = self._loaded(*found)
-        return stored is None or (stored.id.epoch, stored.hash) == (batch.id.epoch, batch.hash)
-
     def sync(self) -> None:
         """Make all that was appended durable. Raises `StoreError`: then it is still held in memory."""
         if not self.contents.unsynced:
@@ -148,28 +136,6 @@ class Ring:
             self.contents.unsynced.clear()
             self._unsynced_bytes = 0
             self.durable = self.contents.head
-
-    def read(self, sequence: int) -> SealedBatch | Gap | None:
-        """Return a batch, the gap that covers it, or None beyond the head. Called by any thread."""
-        contents = self.contents
-        found = None
-        for _ in range(_READ_ATTEMPTS):
-            with self._lock:
-                if not 0 < sequence <= contents.head.sequence:
-                    return None
-                if sequence in contents.unsynced:
-                    return contents.unsynced[sequence][0]
-                found = contents.find(sequence)
-                if found is None:
-                    return contents.gap(sequence)
-            batch = self._loaded(*found)
-            if batch is not None:
-                return batch
-        with self._lock:
-            if found is not None and contents.find(sequence) == found and sequence not in contents.unsynced:
-                contents.lose(*found)
-                return contents.gap(sequence)
-        return self.read(sequence)
 
     def doom_passed(self) -> None:
         """Doom what every region has; `bury` makes it so."""
@@ -291,7 +257,7 @@ class Ring:
         for record in list(newest.table):
             if record.sequence <= self.durable.sequence:
                 continue
-            batch = self._loaded(newest, record)
+            batch = self.reader.load(newest, record)
             if batch is None:
                 self.contents.lose(newest, record)
             else:
@@ -327,18 +293,6 @@ class Ring:
         if self._active is not None:
             self._active.close(self._disk)
             self._active = None
-
-    def _loaded(self, segment: Segment, record: Record) -> SealedBatch | None:
-        """Return a batch, or None when it cannot be read or is not what it was."""
-        try:
-            loaded = segment.load(self._disk, record)
-        except StoreError:
-            return None
-        if loaded is None:
-            return None
-        stamp, envelope = loaded
-        identity = BatchId(self.contents.node, self.name, stamp.epoch, record.sequence)
-        return SealedBatch(identity, record.readings, stamp.hash, envelope)
 
     def _file_bytes(self, frames_bytes: int) -> int:
         return max(self.shape.segment_bytes, frames_bytes + layout.OVERHEAD_BYTES)

@@ -1,9 +1,9 @@
 """A disk in memory that fails on order and forgets at a power cut what was never synced.
 
 It is stricter than most file systems: a file's name is durable only after `sync_folder`, its bytes and length only
-after `sync`, and after a failed `sync` what was written since the last one never becomes durable, though it can still be
-read (the kernel called the pages clean). At a power cut every write and every name that was not synced is kept,
-lost or torn independently, as a `random.Random` says.
+after `sync`, and after a failed `sync` what was written since the last one never becomes durable, though it can
+still be read (the kernel called the pages clean). At a power cut every write and every name that was not synced is
+kept, lost or torn independently, as a `random.Random` says.
 """
 
 from __future__ import annotations

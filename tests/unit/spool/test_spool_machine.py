@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -92,7 +91,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.spool.close()
         assert self.disk.handles() == 0
         self.spool = self.opened()
-        assert not self.spool.report
+        assert not any(note.startswith("lane") for note in self.spool.report), self.spool.report
 
     def guarded(self, work) -> None:
         try:
@@ -154,4 +153,4 @@ class SpoolMachine(RuleBasedStateMachine):
 
 
 SpoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
-TestSpoolMachine = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")(SpoolMachine.TestCase)
+TestSpoolMachine = SpoolMachine.TestCase

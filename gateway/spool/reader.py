@@ -1,0 +1,75 @@
+"""Reads the batches of one lane from any thread, while the writer appends, rewrites and frees.
+
+Where a batch lies is looked up under the lock, its bytes are read without it; so they may have moved or gone meanwhile.
+Then they do not validate, because every segment has a uuid of its own, and looking again finds the new place or the
+gap. What fails `ATTEMPTS` times in the same place is damage of the medium: a gap, counted and reported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import StoreError
+from gateway.model import BatchId, Gap, SealedBatch
+
+if TYPE_CHECKING:
+    from threading import Lock
+
+    from gateway.disk import Disk
+    from gateway.spool.contents import Contents
+    from gateway.spool.format import Record
+    from gateway.spool.segment import Segment
+
+ATTEMPTS: Final = 3
+
+
+class Reader:
+    """The reading side of a lane."""
+
+    def __init__(self, disk: Disk, contents: Contents, lock: Lock) -> None:
+        self._disk = disk
+        self._contents = contents
+        self._lock = lock
+
+    def read(self, sequence: int) -> SealedBatch | Gap | None:
+        """Return a batch, the gap that covers it, or None beyond the head."""
+        tried: tuple[Segment, Record] | None = None
+        failures = 0
+        while True:
+            with self._lock:
+                if not 0 < sequence <= self._contents.head.sequence:
+                    return None
+                if sequence in self._contents.unsynced:
+                    return self._contents.unsynced[sequence][0]
+                found = self._contents.find(sequence)
+                if found is not None and found == tried and failures >= ATTEMPTS:
+                    self._contents.lose(*found)
+                    found = None
+                if found is None:
+                    return self._contents.gap(sequence)
+            batch = self.load(*found)
+            if batch is not None:
+                return batch
+            failures = failures + 1 if found == tried else 1
+            tried = found
+
+    def holds(self, batch: SealedBatch) -> bool:
+        """Say whether what is stored under the sequence is this batch; also when it cannot be compared any more."""
+        sequence = batch.id.sequence
+        with self._lock:
+            unsynced = self._contents.unsynced.get(sequence)
+            found = self._contents.find(sequence)
+        stored = unsynced[0] if unsynced else self.load(*found) if found else None
+        return stored is None or (stored.id.epoch, stored.hash) == (batch.id.epoch, batch.hash)
+
+    def load(self, segment: Segment, record: Record) -> SealedBatch | None:
+        """Return a batch, or None when it cannot be read or is not what it was."""
+        try:
+            loaded = segment.load(self._disk, record)
+        except StoreError:
+            return None
+        if loaded is None:
+            return None
+        stamp, envelope = loaded
+        identity = BatchId(self._contents.node, self._contents.lane, stamp.epoch, record.sequence)
+        return SealedBatch(identity, record.readings, stamp.hash, envelope)
