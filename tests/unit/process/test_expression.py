@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import ExpressionError
-from gateway.process.expression import compile_expression
+from gateway.process.expression import _FUNCTIONS, compile_expression
 
 ROW = {"t": 21.5, "q": "good", "a.b": 3, "x y": 1, "n": 5, "ok": True, "raw": b"\x01", "µ": 2}
 
@@ -173,3 +176,13 @@ def test_any_text_compiles_to_a_decision_or_has_a_fault(text) -> None:
         row = dict(ROW)
         assert keep(row) in (True, False)
         assert row == ROW
+
+
+def test_the_page_on_expressions_says_what_is_so() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "expressions.md").read_text("utf-8")
+    examples = re.findall(r"^\| `(\{.*?\})` \| `(.*?)` \| (kept|filtered)", page, re.MULTILINE)
+    assert len(examples) == 7
+    for row, text, outcome in examples:
+        assert compile_expression(text)(json.loads(row)) is (outcome == "kept"), text
+    for name in [*_FUNCTIONS, "field", "has"]:
+        assert f"`{name}(" in page
