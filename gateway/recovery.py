@@ -134,7 +134,7 @@ class Recovery:
             recovered.connection = max(recovered.connection, getattr(entry, "connection", 0))
         if recovered.settings_changed:
             self._adopt(settings, recovered)
-        if any(sequence <= self._spool.head(lane) for lane, sequence in recovered.pipeline.sequences.items()):
+        if any(sequence < self._spool.head(lane) for lane, sequence in recovered.pipeline.sequences.items()):
             self._begin_epoch(recovered, "the spool is ahead of the journal")
         recovered.notes += self._spool.report
         recovered.seconds = perf_counter() - started
