@@ -1,0 +1,151 @@
+"""What one region still needs, and what it has said: a window over the ring of each lane. Pure.
+
+A lane's **cursor** is the highest sequence up to which the region has everything. Beyond it, up to `in_flight_max`
+parcels are in flight; a parcel is what the spool gives for one sequence: a batch, or a gap that covers a run of them.
+Parcels are sent in order of lane and sequence, may be acknowledged in any order, and the cursor moves over contiguous
+acknowledged ones only, in `_advance` alone. It never moves back.
+
+Acknowledged means, by choice: the region's broker has taken it, or the receiver has said so after its durable write. A
+receiver's word is about identities, so one that names another epoch than was sent is not ours and is counted.
+
+A parcel is sent again when it was not acknowledged within `resend_after_ns`, then after twice that, and so on up to
+`2**DOUBLINGS_MAX` times (a receiver that is down for a night must not fill its broker with copies); and when the link
+ended before the broker took it, after `GRACE_NS` in which words that waited at the broker may still arrive. Sending
+twice is harmless: the receiver knows identities. Times are nanoseconds on any clock that does not step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+GRACE_NS: Final = 500_000_000
+DOUBLINGS_MAX: Final = 6
+
+
+class Wanted(NamedTuple):
+    """What to send next: the parcel that holds this sequence."""
+
+    lane: str
+    sequence: int
+
+
+@dataclass(slots=True)
+class Parcel:
+    """Something in flight: sequences `first` to `last` of one lane, sent `sends` times. `due_ns`: when it is again."""
+
+    lane: str
+    epoch: int
+    first: int
+    last: int
+    due_ns: int
+    sends: int
+    is_taken: bool = False
+    is_acknowledged: bool = False
+
+
+class Session:
+    """The window. `lanes` are in order of importance; `cursors` say where the region stands."""
+
+    def __init__(
+        self, cursors: Mapping[str, int], *, by_receiver: bool, in_flight_max: int, resend_after_ns: int
+    ) -> None:
+        self._by_receiver = by_receiver
+        self._in_flight_max = in_flight_max
+        self._resend_after_ns = resend_after_ns
+        self._cursors = dict(cursors)
+        self._next = {lane: cursor + 1 for lane, cursor in cursors.items()}
+        self._parcels: dict[str, dict[int, Parcel]] = {lane: {} for lane in cursors}
+        self.counts = {"sent": 0, "resent": 0, "acknowledged": 0, "foreign_acknowledgements": 0}
+
+    def cursor(self, lane: str) -> int:
+        """Return the highest sequence up to which the region has everything."""
+        return self._cursors[lane]
+
+    @property
+    def in_flight(self) -> int:
+        """How many parcels are sent and not acknowledged."""
+        return sum(not parcel.is_acknowledged for parcel in self._all())
+
+    def link_ended(self, now_ns: int) -> None:
+        """Let what the broker has not taken become due again, after the grace."""
+        for parcel in self._all():
+            if not parcel.is_taken:
+                parcel.due_ns = min(parcel.due_ns, now_ns + GRACE_NS)
+
+    def next_wanted(self, head: Callable[[str], int], now_ns: int) -> Wanted | None:
+        """Return what to send now: what is due again first, then what is new while the window has room."""
+        room = self._in_flight_max - self.in_flight
+        for lane, parcels in self._parcels.items():
+            for parcel in parcels.values():
+                if parcel.due_ns <= now_ns and not parcel.is_acknowledged:
+                    return Wanted(lane, parcel.first)
+            if room > 0 and self._next[lane] <= head(lane):
+                return Wanted(lane, self._next[lane])
+        return None
+
+    def sending(self, lane: str, epoch: int, first: int, last: int, now_ns: int) -> None:
+        """Note that the parcel `first` to `last` is being sent; it holds the sequence that was wanted."""
+        parcels = self._parcels[lane]
+        again = [parcel for parcel in parcels.values() if parcel.first <= last and first <= parcel.last]
+        self.counts["resent" if again else "sent"] += 1
+        for parcel in again:
+            # What was a batch may be part of a gap by now: the gap takes its place.
+            if not parcel.is_acknowledged:
+                del parcels[parcel.first]
+        sends = 1 + max((parcel.sends for parcel in again), default=0)
+        wait_ns = self._resend_after_ns << min(sends - 1, DOUBLINGS_MAX)
+        parcels[first] = Parcel(lane, epoch, first, last, now_ns + wait_ns, sends)
+        self._next[lane] = max(self._next[lane], last + 1)
+
+    def broker_took(self, lane: str, first: int) -> int | None:
+        """Note the broker's acknowledgement; return the new cursor if it moved, where that is what counts."""
+        parcel = self._parcels[lane].get(first)
+        if parcel is None or parcel.is_acknowledged:
+            return None
+        parcel.is_taken = True
+        return None if self._by_receiver else self._acknowledge([parcel])
+
+    def receiver_has(self, lane: str, epoch: int, done: Iterable[tuple[int, int]]) -> int | None:
+        """Note the receiver's word about runs of sequences; return the new cursor if it moved."""
+        found = []
+        for first, last in done:
+            known = [
+                parcel
+                for parcel in self._parcels.get(lane, {}).values()
+                if first <= parcel.first and parcel.last <= last and not parcel.is_acknowledged
+            ]
+            ours = [parcel for parcel in known if parcel.epoch == epoch]
+            self.counts["foreign_acknowledgements"] += len(known) - len(ours)
+            found += ours
+        return self._acknowledge(found) if found else None
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When something in flight is due again; None when nothing is."""
+        return min((parcel.due_ns for parcel in self._all() if not parcel.is_acknowledged), default=None)
+
+    def _all(self) -> Iterable[Parcel]:
+        return (parcel for parcels in self._parcels.values() for parcel in parcels.values())
+
+    def _acknowledge(self, parcels: list[Parcel]) -> int | None:
+        for parcel in parcels:
+            parcel.is_acknowledged = True
+        self.counts["acknowledged"] += len(parcels)
+        return self._advance(parcels[0].lane)
+
+    def _advance(self, lane: str) -> int | None:
+        """Move the cursor over contiguous acknowledged parcels; return where it is now if it moved."""
+        parcels, before = self._parcels[lane], self._cursors[lane]
+        cursor = before
+        for first in sorted(parcels):
+            parcel = parcels[first]
+            if not parcel.is_acknowledged or parcel.first > cursor + 1:
+                break
+            cursor = max(cursor, parcel.last)
+            del parcels[first]
+        self._cursors[lane] = cursor
+        return cursor if cursor > before else None
