@@ -157,9 +157,8 @@ class Peer(asyncio.BufferedProtocol):
     def _connect(self, packet: mqtt5.ConnectPacket) -> None:
         if self._session is not None:
             raise ProtocolFaultError("CONNECT came twice", _Reason.PROTOCOL_ERROR)
-        given = packet.client_id
-        packet.client_id = given or f"auto-{secrets.token_hex(8)}"
-        opened = self._sessions.open(packet, self)
+        assigned = None if packet.client_id else f"auto-{secrets.token_hex(8)}"
+        opened = self._sessions.open(assigned or packet.client_id, packet, self)
         if opened is None:
             self.send(mqtt5.ConnAckPacket(reason_code=mqtt5.ConnAckReasonCode.QUOTA_EXCEEDED).write())
             self.end(_Reason.QUOTA_EXCEEDED)
@@ -170,7 +169,7 @@ class Peer(asyncio.BufferedProtocol):
         self.send(
             mqtt5.ConnAckPacket(
                 session_present=present,
-                assigned_client_id=None if given else packet.client_id,
+                assigned_client_id=assigned,
                 max_qos=mqtt5.QoS.AT_LEAST_ONCE,
                 max_packet_size=PACKET_BYTES_MAX,
             ).write()

@@ -181,12 +181,12 @@ class Sessions:
         self._retained: dict[str, mqtt5.PublishPacket] = {}
         self._turns: Counter[tuple[str, str]] = Counter()
 
-    def open(self, connect: mqtt5.ConnectPacket, link: Link) -> tuple[Session, bool] | None:
+    def open(self, client_id: str, connect: mqtt5.ConnectPacket, link: Link) -> tuple[Session, bool] | None:
         """Give `link` its session, and say whether it was there before; None when there is no room for another.
 
         A connection that holds the session is ended. Call `resume` of the session after CONNACK.
         """
-        session = self._sessions.get(connect.client_id)
+        session = self._sessions.get(client_id)
         if session is not None and session.link is not None:
             old, session.link = session.link, None
             old.end(mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER)
@@ -198,7 +198,7 @@ class Sessions:
         if session is None:
             if len(self._sessions) >= SESSIONS_MAX:
                 return None
-            session = self._sessions[connect.client_id] = Session(connect.client_id, self.counts)
+            session = self._sessions[client_id] = Session(client_id, self.counts)
         session.link = link
         session.expiry_s = _seconds(connect.session_expiry_interval)
         session.receive_maximum = connect.receive_max

@@ -35,7 +35,7 @@ class NotedLink:
 def connected(sessions: Sessions, client_id: str = "c", **options) -> tuple[Session, NotedLink]:
     link = NotedLink()
     opened = sessions.open(
-        mqtt5.ConnectPacket(client_id, session_expiry_interval=options.pop("expiry", 60), **options), link
+        client_id, mqtt5.ConnectPacket(client_id, session_expiry_interval=options.pop("expiry", 60), **options), link
     )
     assert opened is not None
     opened[0].resume()
