@@ -48,12 +48,12 @@ def decoder(limits: Limits) -> Decoder:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _nested(payload, limits)
         count = len(row)
+        if count > field_count_max:
+            raise DecodeError("too_many_fields", f"the payload has more than {field_count_max} fields")
         if payload.count(b":") != count:
             _check_keys(payload, row)
         if len(payload) > FIELD_CHARACTERS_MAX:
             check_names(row)
-        if count > field_count_max:
-            raise DecodeError("too_many_fields", f"the payload has more than {field_count_max} fields")
         if fields or not count:
             return select(row, fields)
         return row
