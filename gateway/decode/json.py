@@ -35,7 +35,8 @@ _parse_flat: Final = cast(
 )
 _parse: Final = msgspec.json.Decoder().decode
 
-_NOT_FINITE: Final = re.compile(rb"(?<![\w\"])-?(?:nan|inf|infinity)(?![\w\"])", re.IGNORECASE)
+_NOT_FINITE: Final = re.compile(rb"-?(?:nan|inf|infinity)\b", re.IGNORECASE)
+_AT_BYTE: Final = re.compile(r"\(byte (\d+)\)")
 
 
 def decoder(limits: Limits) -> Decoder:
@@ -84,9 +85,18 @@ def _parsed(payload: bytes) -> object:
         reason = "integer_too_large" if "Integer" in str(error) else "number_too_large"
         raise DecodeError(reason, "a number in the payload is too large") from None
     except msgspec.DecodeError as error:
-        if _NOT_FINITE.search(payload):
+        if _is_not_finite(payload, str(error)):
             raise DecodeError("not_finite", "the payload holds NaN or Infinity") from None
         raise DecodeError("malformed_json", f"the payload is not JSON: {error}") from None
+
+
+def _is_not_finite(payload: bytes, fault: str) -> bool:
+    """Return whether what the parser stumbled over, at the byte that its `fault` names, is NaN or Infinity."""
+    place = _AT_BYTE.search(fault)
+    if place is None:
+        return False
+    at = int(place[1])
+    return bool(_NOT_FINITE.match(payload, at) or (at and _NOT_FINITE.match(payload, at - 1)))
 
 
 def _kind(document: object) -> str:
