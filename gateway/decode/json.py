@@ -35,7 +35,8 @@ _parse_flat: Final = cast(
 )
 _parse: Final = msgspec.json.Decoder().decode
 
-_NOT_FINITE: Final = re.compile(rb"-?(?:nan|inf|infinity)\b", re.IGNORECASE)
+_NOT_FINITE: Final = re.compile(rb"(?<![\w\"])-?(?:nan|inf|infinity)\b", re.IGNORECASE)
+_WORD_BYTES: Final = 4
 _AT_BYTE: Final = re.compile(r"\(byte (\d+)\)")
 
 
@@ -96,7 +97,8 @@ def _is_not_finite(payload: bytes, fault: str) -> bool:
     if place is None:
         return False
     at = int(place[1])
-    return bool(_NOT_FINITE.match(payload, at) or (at and _NOT_FINITE.match(payload, at - 1)))
+    starts = range(max(at - _WORD_BYTES, 0), at + 1)  # `n` may become `null`, so the word is read before it is refused
+    return any(_NOT_FINITE.match(payload, start) for start in starts)
 
 
 def _kind(document: object) -> str:
