@@ -19,6 +19,7 @@ import msgspec
 
 from gateway.batch import envelope
 from gateway.config import schema
+from gateway.errors import StoreError
 from gateway.journal import replay
 from gateway.process.pipeline import Pipeline
 from gateway.spool.lanes import Appended
@@ -163,15 +164,21 @@ class Recovery:
 
     def _absorb(self, output: Output, recovered: Recovered) -> None:
         for batch in output.batches:
-            outcome = Appended.REFUSED
-            if not recovered.refused:
-                outcome = self._spool.append(envelope.seal(batch, self._boot))
+            outcome = Appended.REFUSED if recovered.refused else self._append(batch, recovered)
             if outcome is Appended.REFUSED:
                 recovered.refused.append(batch)
             name = outcome.name.lower()
             recovered.batches[name] = recovered.batches.get(name, 0) + 1
         if output.quarantined:
             self._quarantine.keep(output.quarantined)
+
+    def _append(self, batch: OpenBatch, recovered: Recovered) -> Appended:
+        """Hand a batch to the spool; a disk that fails must not keep the node from starting, so the batch waits."""
+        try:
+            return self._spool.append(envelope.seal(batch, self._boot))
+        except StoreError as error:
+            recovered.notes.append(f"the spool cannot be written, batches wait: {error.fault}")
+            return Appended.REFUSED
 
     def _adopt(self, settings: Settings, recovered: Recovered) -> None:
         """Bring the old pipeline to its end and let the new one carry on its books."""

@@ -169,7 +169,7 @@ class Subscriber:
         await self._answered(connection, connection.subscribed, "SUBACK")
         codes = connection.subscribed.result().reason_codes
         for (pattern, _), code in zip(self._options.filters, codes, strict=False):
-            if code >= _REFUSED:
+            if code.value >= _REFUSED:
                 name = code.name.lower().replace("_", " ")
                 raise LinkError(f"the broker refused the subscription {pattern!r}: {name}")
         self.last_fault = ""
