@@ -97,7 +97,7 @@ class OpenBatch:
     """Readings of one lane whose set is final and whose bytes are not made yet.
 
     `rows` maps topic → (times in ns, rows), equally long, in order of arrival. `readings_before` counts the readings
-    of this lane in all earlier batches of its epoch, so that a receiver can tell exactly how many a gap holds.
+    of this lane in all earlier batches of its ring, so that a receiver can tell exactly how many a gap holds.
     """
 
     id: BatchId

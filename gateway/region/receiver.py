@@ -1,15 +1,19 @@
 """Decide what a batch or a gap is for its lane: fresh, known, forked, stale or too scattered to keep.
 
-A lane of one epoch is a line of sequences 1, 2, 3, …; what is accounted for are runs on it. Each run also knows where
-it lies on the line of readings (`before` its first batch, `after` its last one), because every header says how many
-readings the epoch held before it. So a hole between two runs has an exact size before anything of it has arrived, and
-a gap needs to say only its edges. The first run is the contiguous prefix and its end is the **watermark**; it may be
-empty. Batches of several lanes and connections arrive in any order, so the final state must not depend on the order:
+A lane of one epoch is a line of sequences; what is accounted for are runs on it. Each run also knows where it lies on
+the line of readings (`before` its first batch, `after` its last one), because every header says how many readings the
+lane held before it. So a hole between two runs has an exact size before anything of it has arrived, and a gap needs to
+say only its edges. The end of the first run is the **watermark**. Batches of several lanes and connections arrive in
+any order, so the final state must not depend on the order:
 
 - an identity is written once: a sequence inside a run is known, whatever comes under it again;
 - a gap fills only the holes of its range; a batch that arrives after its gap is taken back out of what is lost;
-- the same identity with another content hash is a **fork** and a batch of an epoch below the newest is **stale**: two
-  boxes claim one name (a cloned disk). Neither is written nor acknowledged: that node keeps its readings.
+- the same identity with another content hash is a **fork**: neither written nor acknowledged, the node keeps it.
+
+Epochs. A node begins one when its ring is new (sequences start at 1), or when its journal has lost input (sequences go
+on after the ring's last one, while batches of the epoch before may still be under way). So the oldest epoch that is
+known of a lane begins at sequence 1, a later one at the lowest sequence heard of it; what an older epoch says at or
+beyond that point is **stale**: two boxes claim one name (a cloned disk). It is treated like a fork.
 
 Invariant (`reconcile` checks it): readings received + lost in gaps + missing in holes = readings expected.
 Runs are bounded by `RUNS_MAX`; a batch that would make one more is refused, one that closes a hole never is.
@@ -77,12 +81,17 @@ class Loss(NamedTuple):
 
 @dataclass(slots=True)
 class Lane:
-    """What is known of (node, lane, epoch). `runs` is sorted and disjoint, never empty, and starts with the prefix."""
+    """What is known of (node, lane, epoch). `runs` is sorted, disjoint and without adjacent ones.
+
+    `is_oldest`: no older epoch of this lane is known. `barrier`: the lowest sequence heard of any newer one, or None.
+    """
 
     node: str
     name: str
     epoch: int
-    runs: list[Run] = field(default_factory=lambda: [Run(FIRST_SEQUENCE, FIRST_SEQUENCE - 1, 0, 0)])
+    is_oldest: bool = True
+    barrier: int | None = None
+    runs: list[Run] = field(default_factory=list)
     batches: int = 0
     received: int = 0
     lost: dict[str, int] = field(default_factory=dict)
@@ -90,14 +99,24 @@ class Lane:
     forks: int = 0
 
     @property
+    def begin(self) -> Run:
+        """The empty run before the first batch of the epoch, as far as is known."""
+        if self.is_oldest or not self.runs:
+            return Run(FIRST_SEQUENCE, FIRST_SEQUENCE - 1, 0, 0)
+        first = self.runs[0]
+        return Run(first.first, first.first - 1, first.before, first.before)
+
+    @property
     def watermark(self) -> int:
         """The highest sequence up to which everything is accounted for; 0 when nothing is."""
+        if not self.runs or self.runs[0].first != self.begin.first:
+            return 0
         return self.runs[0].last
 
     @property
     def expected(self) -> int:
-        """How many readings the node has sealed, as far as any header has said."""
-        return self.runs[-1].after
+        """How many readings the node has sealed in this epoch, as far as any header has said."""
+        return self.runs[-1].after - self.begin.before if self.runs else 0
 
     def knows(self, sequence: int) -> bool:
         """Say whether `sequence` was received or declared lost."""
@@ -105,7 +124,7 @@ class Lane:
         return index >= 0 and sequence <= self.runs[index].last
 
 
-def decide(lane: Lane, newest_epoch: int, sequence: int, content_hash: bytes, held: bytes | Loss | None) -> Decision:
+def decide(lane: Lane, sequence: int, content_hash: bytes, held: bytes | Loss | None) -> Decision:
     """Say what a batch is; nothing is changed.
 
     `held` is what is kept under the sequence when `lane.knows(sequence)`: the content hash of the batch that was
@@ -113,19 +132,19 @@ def decide(lane: Lane, newest_epoch: int, sequence: int, content_hash: bytes, he
     """
     if lane.knows(sequence):
         if isinstance(held, Loss):
-            return Decision.RECOVERED if lane.epoch >= newest_epoch else Decision.STALE
+            return Decision.STALE if _is_stale(lane, sequence) else Decision.RECOVERED
         return Decision.DUPLICATE if held is None or held == content_hash else Decision.FORK
-    if lane.epoch < newest_epoch:
+    if _is_stale(lane, sequence):
         return Decision.STALE
     return Decision.FRESH if _has_room(lane, sequence, sequence) else Decision.REFUSED
 
 
-def decide_gap(lane: Lane, newest_epoch: int, gap: Gap) -> Decision:
+def decide_gap(lane: Lane, gap: Gap) -> Decision:
     """Say what a gap is; nothing is changed. DUPLICATE when its whole range is known already."""
     index = bisect_right(lane.runs, gap.first, key=_first) - 1
     if index >= 0 and gap.last <= lane.runs[index].last:
         return Decision.DUPLICATE
-    if lane.epoch < newest_epoch:
+    if _is_stale(lane, gap.last):
         return Decision.STALE
     return Decision.FRESH if _has_room(lane, gap.first, gap.last) else Decision.REFUSED
 
@@ -167,6 +186,10 @@ def pairs(sequences: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         else:
             merged.append((first, last))
     return tuple(merged)
+
+
+def _is_stale(lane: Lane, sequence: int) -> bool:
+    return lane.barrier is not None and sequence >= lane.barrier
 
 
 def _touching(lane: Lane, first: int, last: int) -> tuple[int, int]:

@@ -67,12 +67,12 @@ class Report(Struct, kw_only=True):
         return sum(abs(lane.unaccounted) for lane in self.lanes)
 
 
-def reconcile(
-    lane: Lane, *, is_newest_epoch: bool, ledger: Ledger, ledger_sequence: int, seen_ns: int
-) -> LaneReport:
+def reconcile(lane: Lane, *, is_newest_epoch: bool, ledger: Ledger, ledger_sequence: int, seen_ns: int) -> LaneReport:
     """Return the report of one lane."""
     holes = [
-        Hole(left.last + 1, right.first - 1, max(0, right.before - left.after)) for left, right in pairwise(lane.runs)
+        Hole(left.last + 1, right.first - 1, max(0, right.before - left.after))
+        for left, right in pairwise([lane.begin, *lane.runs])
+        if left.last + 1 < right.first
     ]
     missing = sum(hole.readings for hole in holes)
     return LaneReport(
@@ -81,7 +81,7 @@ def reconcile(
         epoch=lane.epoch,
         is_newest_epoch=is_newest_epoch,
         watermark=lane.watermark,
-        highest=lane.runs[-1].last,
+        highest=lane.runs[-1].last if lane.runs else 0,
         batches=lane.batches,
         received=lane.received,
         lost=dict(lane.lost),

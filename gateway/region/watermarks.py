@@ -15,7 +15,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -42,7 +42,7 @@ _SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE watermark (
     id INTEGER PRIMARY KEY, node TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL,
-    watermark INTEGER NOT NULL, readings INTEGER NOT NULL,
+    watermark INTEGER NOT NULL,
     batches INTEGER NOT NULL, received INTEGER NOT NULL, lost TEXT NOT NULL,
     duplicates INTEGER NOT NULL, forks INTEGER NOT NULL,
     ledger TEXT NOT NULL, ledger_sequence INTEGER NOT NULL, seen_ns INTEGER NOT NULL,
@@ -66,18 +66,17 @@ COMMIT;
 
 
 class Entry:
-    """A lane inside a transaction: its state, what it was when loaded, and its row."""
+    """A lane inside a transaction: its state, what it was when loaded, and its row (0 while it has none)."""
 
-    __slots__ = ("id", "lane", "ledger", "ledger_sequence", "newest_epoch", "runs_loaded", "seen_ns")
+    __slots__ = ("id", "lane", "ledger", "ledger_sequence", "runs_loaded", "seen_ns")
 
-    def __init__(self, lane: Lane, newest_epoch: int) -> None:
+    def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.newest_epoch = newest_epoch
         self.id = 0
         self.ledger: Ledger = {}
         self.ledger_sequence = 0
         self.seen_ns = 0
-        self.runs_loaded: list[Run] = []
+        self.runs_loaded = list(lane.runs)
 
 
 class Watermarks:
@@ -104,7 +103,8 @@ class Watermarks:
             raise StoreError(f"cannot open {path}: {error}", path=str(path)) from error
 
     def _prepare(self) -> None:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -32768", "journal_size_limit = 67108864"):
+        pragmas = ("journal_mode = WAL", "synchronous = FULL", "cache_size = -32768", "journal_size_limit = 67108864")
+        for pragma in pragmas:
             self._db.execute(f"PRAGMA {pragma}")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
@@ -137,39 +137,37 @@ class Watermarks:
 
     def load(self, node: str, name: str, epoch: int) -> Entry | None:
         """Return the lane as it was last saved, or a new one; None when the node has too many. Needs a transaction."""
-        newest = self._db.execute(
-            "SELECT max(epoch) FROM watermark WHERE node = ? AND lane = ?", (node, name)
-        ).fetchone()[0]
         row = self._db.execute(
             f"{_SELECT_LANES} WHERE node = ? AND lane = ? AND epoch = ?", (node, name, epoch)
         ).fetchone()
         if row is not None:
-            return _entry(self._db, row, newest)
+            return _entry(self._db, row)
         lanes = self._db.execute("SELECT count(*) FROM watermark WHERE node = ?", (node,)).fetchone()[0]
-        return None if lanes >= LANES_MAX else Entry(Lane(node, name, epoch), max(epoch, newest or 0))
+        return None if lanes >= LANES_MAX else Entry(Lane(node, name, epoch, *_around(self._db, node, name, epoch)))
 
     def save(self, entry: Entry) -> None:
         """Write the lane. Needs a transaction."""
-        lane, prefix = entry.lane, entry.lane.runs[0]
-        lost, ledger = _json(lane.lost), _json(entry.ledger)
-        counts = (prefix.last, prefix.after, lane.batches, lane.received, lost, lane.duplicates, lane.forks)
-        self._identify(entry)
+        lane = entry.lane
+        counts = (lane.watermark, lane.batches, lane.received, _json(lane.lost), lane.duplicates, lane.forks)
+        number = self._identify(entry)
         self._db.execute(
-            "UPDATE watermark SET watermark = ?, readings = ?, batches = ?, received = ?, lost = ?, duplicates = ?,"
+            "UPDATE watermark SET watermark = ?, batches = ?, received = ?, lost = ?, duplicates = ?,"
             " forks = ?, ledger = ?, ledger_sequence = ?, seen_ns = ? WHERE id = ?",
-            (*counts, ledger, entry.ledger_sequence, entry.seen_ns, entry.id),
+            (*counts, _json(entry.ledger), entry.ledger_sequence, entry.seen_ns, number),
         )
-        if lane.runs[1:] != entry.runs_loaded[1:]:
-            self._db.execute("DELETE FROM run WHERE watermark_id = ?", (entry.id,))
-            self._db.executemany("INSERT INTO run VALUES (?, ?, ?, ?, ?)", ((entry.id, *run) for run in lane.runs[1:]))
+        old, new = set(entry.runs_loaded), set(lane.runs)
+        self._db.executemany(
+            "DELETE FROM run WHERE watermark_id = ? AND first = ?", ((number, run.first) for run in old - new)
+        )
+        self._db.executemany("INSERT INTO run VALUES (?, ?, ?, ?, ?)", ((number, *run) for run in new - old))
         entry.runs_loaded = list(lane.runs)
 
     def _identify(self, entry: Entry) -> int:
         if not entry.id:
             lane = entry.lane
             entry.id = self._db.execute(
-                "INSERT INTO watermark (node, lane, epoch, watermark, readings, batches, received, lost, duplicates,"
-                " forks, ledger, ledger_sequence, seen_ns) VALUES (?, ?, ?, 0, 0, 0, 0, '{}', 0, 0, '{}', 0, 0)"
+                "INSERT INTO watermark (node, lane, epoch, watermark, batches, received, lost, duplicates,"
+                " forks, ledger, ledger_sequence, seen_ns) VALUES (?, ?, ?, 0, 0, 0, '{}', 0, 0, '{}', 0, 0)"
                 " RETURNING id",
                 (lane.node, lane.name, lane.epoch),
             ).fetchone()[0]
@@ -225,7 +223,7 @@ class Watermarks:
 
 
 _SELECT_LANES: Final = (
-    "SELECT id, node, lane, epoch, watermark, readings, batches, received, lost, duplicates, forks,"
+    "SELECT id, node, lane, epoch, batches, received, lost, duplicates, forks,"
     " ledger, ledger_sequence, seen_ns FROM watermark"
 )
 
@@ -236,12 +234,12 @@ def report(folder: Path) -> Report:
     try:
         with contextlib.closing(_connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.execute("BEGIN")
-            newest = dict(
-                ((node, lane), epoch)
+            newest = {
+                (node, lane): epoch
                 for node, lane, epoch in db.execute("SELECT node, lane, max(epoch) FROM watermark GROUP BY node, lane")
-            )
+            }
             rows = db.execute(f"{_SELECT_LANES} ORDER BY node, lane, epoch").fetchall()
-            lanes = [_report(_entry(db, row, newest[row[1], row[2]])) for row in rows]
+            lanes = [_report(_entry(db, row), newest[row[1], row[2]]) for row in rows]
             rejected = dict(db.execute("SELECT substr(name, 10), number FROM count WHERE name LIKE 'rejected.%'"))
             letters = db.execute(
                 "SELECT wall_ns, topic, reason, detail, bytes FROM dead_letter ORDER BY id DESC LIMIT ?",
@@ -263,21 +261,47 @@ def _connect(target: str, *, uri: bool) -> sqlite3.Connection:
     return sqlite3.connect(target, uri=uri, isolation_level=None, check_same_thread=False, timeout=10.0)
 
 
-def _entry(db: sqlite3.Connection, row: tuple[object, ...], newest_epoch: int) -> Entry:
-    number, node, name, epoch, last, after, batches, received, lost, duplicates, forks, ledger, at, seen_ns = row
-    runs = [Run(1, last, 0, after)]
-    runs += map(Run._make, db.execute("SELECT first, last, before, after FROM run WHERE watermark_id = ? ORDER BY first", (number,)))
-    lane = Lane(node, name, epoch, runs, batches, received, _counts(lost), duplicates, forks)
-    entry = Entry(lane, newest_epoch)
+def _around(db: sqlite3.Connection, node: str, name: str, epoch: int) -> tuple[bool, int | None]:
+    """Return whether no older epoch of a lane is known, and the lowest sequence of any newer one."""
+    older = db.execute(
+        "SELECT count(*) FROM watermark WHERE node = ? AND lane = ? AND epoch < ?", (node, name, epoch)
+    ).fetchone()[0]
+    barrier = db.execute(
+        "SELECT min(run.first) FROM run JOIN watermark ON watermark.id = run.watermark_id"
+        " WHERE node = ? AND lane = ? AND epoch > ?",
+        (node, name, epoch),
+    ).fetchone()[0]
+    return not older, barrier
+
+
+def _entry(db: sqlite3.Connection, row: tuple[Any, ...]) -> Entry:
+    number, node, name, epoch, batches, received, lost, duplicates, forks, ledger, at, seen_ns = row
+    found = db.execute("SELECT first, last, before, after FROM run WHERE watermark_id = ? ORDER BY first", (number,))
+    runs = [Run(*run) for run in found]
+    is_oldest, barrier = _around(db, node, name, epoch)
+    entry = Entry(
+        Lane(
+            node,
+            name,
+            epoch,
+            is_oldest,
+            barrier,
+            runs,
+            batches=batches,
+            received=received,
+            lost=_counts(lost),
+            duplicates=duplicates,
+            forks=forks,
+        )
+    )
     entry.id, entry.ledger, entry.ledger_sequence, entry.seen_ns = number, _counts(ledger), at, seen_ns
-    entry.runs_loaded = list(runs)
     return entry
 
 
-def _report(entry: Entry) -> LaneReport:
+def _report(entry: Entry, newest_epoch: int) -> LaneReport:
     return reconcile(
         entry.lane,
-        is_newest_epoch=entry.lane.epoch == entry.newest_epoch,
+        is_newest_epoch=entry.lane.epoch == newest_epoch,
         ledger=entry.ledger,
         ledger_sequence=entry.ledger_sequence,
         seen_ns=entry.seen_ns,

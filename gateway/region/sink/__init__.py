@@ -24,7 +24,7 @@ class Sink(Protocol):
     """
 
     def prepare(self, transaction: sqlite3.Connection) -> None:
-        """Make the sink's tables where missing and undo what was written without a commit; called once, at the start."""
+        """Make the sink's tables where missing, undo what was written without a commit; called once, at the start."""
 
     def write(self, transaction: sqlite3.Connection, batches: Sequence[DecodedBatch]) -> None:
         """Write every reading of `batches`."""

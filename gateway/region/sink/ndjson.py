@@ -12,13 +12,14 @@ length, which an earlier sync covered, and a new number is begun.
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from gateway.errors import StoreError
-from gateway.model import Value
+from gateway.model import Value  # noqa: TC001  # the encoder reads the types of its Structs
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.disk import Disk
 
 FILE_BYTES_MAX: Final = 1 << 30
+SUFFIX: Final = ".ndjson"
 
 _encoder: Final = msgspec.json.Encoder()
 
@@ -51,9 +53,9 @@ def lines(batch: DecodedBatch) -> bytes:
     node = batch.header.id.node
     return _encoder.encode_lines(
         [
-            _Line(node, column.topic, column.field, time_ns, value)
-            for column in batch.columns()
-            for time_ns, value in zip(column.times_ns, values(column), strict=True)
+            _Line(node, topic, field, time_ns, _Base64(value) if isinstance(value, bytes) else value)
+            for topic, field, times_ns, values in batch.columns()
+            for time_ns, value in zip(times_ns, values, strict=True)
         ]
     )
 
@@ -67,5 +69,90 @@ class NdjsonSink:
         self._clock = clock
         self._file_bytes_max = file_bytes_max
         self._name = ""
-        self._handle = -1
-        self._is_new = False
+        self._handle: int | None = None
+        self._used: set[str] = set()
+        self._failed: set[str] = set()
+
+    def prepare(self, transaction: sqlite3.Connection) -> None:
+        """Cut every file to its recorded length; files that no transaction knows are emptied by their next use."""
+        self._disk.make_folder(self._folder)
+        transaction.execute("CREATE TABLE IF NOT EXISTS ndjson (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL)")
+        recorded = dict(transaction.execute("SELECT name, bytes FROM ndjson").fetchall())
+        for name in self._disk.names(self._folder):
+            if name.endswith(SUFFIX):
+                self._cut(name, recorded.get(name, 0))
+        self._used = set(recorded)
+
+    def write(self, transaction: sqlite3.Connection, batches: Sequence[DecodedBatch]) -> None:
+        """Append at the recorded length and record the new one."""
+        data = b"".join(map(lines, batches))
+        if not data:
+            return
+        name, at = self._place(transaction)
+        if self._handle is None or name != self._name:
+            self._open(name)
+        assert self._handle is not None
+        try:
+            if self._disk.size(self._handle) > at:
+                self._disk.truncate(self._handle, at)
+            self._disk.write(self._handle, data, at)
+        except StoreError:
+            self._abandon()
+            raise
+        transaction.execute(
+            "INSERT INTO ndjson VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET bytes = ?2", (name, at + len(data))
+        )
+
+    def sync(self) -> None:
+        """Make durable what was appended."""
+        if self._handle is None:
+            return
+        try:
+            self._disk.sync(self._handle)
+        except StoreError:
+            self._abandon()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._disk.close(handle)
+
+    def _place(self, transaction: sqlite3.Connection) -> tuple[str, int]:
+        """Return the file to append to and where: the day's newest with room that has not failed, or the next."""
+        day = dt.datetime.fromtimestamp(self._clock.wall_ns() // 10**9, dt.UTC).date().isoformat()
+        number = 1
+        while (name := f"readings-{day}-{number:04d}{SUFFIX}") in self._used:
+            row = transaction.execute("SELECT bytes FROM ndjson WHERE name = ?", (name,)).fetchone()
+            if row is not None and row[0] < self._file_bytes_max and name not in self._failed:
+                return name, row[0]
+            number += 1
+        return name, 0
+
+    def _open(self, name: str) -> None:
+        self.close()
+        path = self._folder / name
+        is_new = not self._disk.exists(path)
+        self._handle = self._disk.open(path, create=is_new)
+        self._name = name
+        self._used.add(name)
+        if is_new:
+            self._disk.sync_folder(self._folder)
+
+    def _abandon(self) -> None:
+        """Never write the file again in this process: after a failed sync nobody knows what of it is on disk."""
+        self._failed.add(self._name)
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            with contextlib.suppress(StoreError):
+                self._disk.close(handle)
+
+    def _cut(self, name: str, size: int) -> None:
+        handle = self._disk.open(self._folder / name)
+        try:
+            if self._disk.size(handle) > size:
+                self._disk.truncate(handle, size)
+                self._disk.sync(handle)
+        finally:
+            self._disk.close(handle)

@@ -1,0 +1,96 @@
+"""`gateway region run` and `gateway region status`: the central side."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.cli import EX_OK
+from gateway.clock import Clock
+from gateway.config.load import load
+from gateway.disk import Disk
+from gateway.errors import ConfigError
+from gateway.health import log
+from gateway.region import service, watermarks
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gateway.config import schema
+    from gateway.region.reconcile import LaneReport, Report
+
+_COLUMNS = ("node", "lane", "epoch", "batches", "expected", "received", "lost", "missing", "unaccounted", "repeated")
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, sentence in (("run", "receive until a signal"), ("status", "show what was received, and what was not")):
+        action = actions.add_parser(name, help=sentence)
+        action.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the configuration file")
+        if name == "status":
+            action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the action says."""
+    options = _receiver(arguments.config)
+    if arguments.action == "status":
+        report = watermarks.report(Path(options.state_folder))
+        print(msgspec.json.encode(report).decode() if arguments.json else table(report))
+        return EX_OK
+    log.setup()
+    chance = random.Random(os.urandom(16))  # noqa: S311  # jitter is no secret
+    asyncio.run(service.run(options, Disk(), Clock(), chance, _say_ready))
+    return EX_OK
+
+
+def table(report: Report) -> str:
+    """Return the report for people: one line per lane and epoch, what was not taken, and the sum that must be 0."""
+    rows = [_COLUMNS, *(tuple(_cells(lane)) for lane in report.lanes)]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(_COLUMNS))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if index < 2 else cell.rjust(width)  # noqa: PLR2004  # names left, numbers right
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    for lane in report.lanes:
+        lines += [
+            f"{lane.node}/{lane.lane}: batches {hole.first} to {hole.last} are missing, {hole.readings:,} readings"
+            for hole in lane.holes
+        ]
+        lines += [f"{lane.node}/{lane.lane}: {number:,} readings {reason}" for reason, number in lane.lost.items()]
+    lines += [f"not taken, {reason}: {number:,} messages" for reason, number in sorted(report.rejected.items())]
+    for letter in report.dead_letters:
+        moment = dt.datetime.fromtimestamp(int(letter["wall_ns"]) // 10**9, dt.UTC).isoformat()
+        lines.append(f"  {moment} {letter['topic']}: {letter['reason']}: {letter['detail']}")
+    return "\n".join([*lines, f"unaccounted: {report.unaccounted}"])
+
+
+def _cells(lane: LaneReport) -> list[str]:
+    numbers = (lane.batches, lane.expected, lane.received, sum(lane.lost.values()), lane.missing)
+    return [
+        lane.node,
+        lane.lane,
+        str(lane.epoch),
+        *(f"{number:,}" for number in (*numbers, lane.unaccounted, lane.duplicates)),
+    ]
+
+
+def _receiver(path: Path) -> schema.Receiver:
+    options = load(path).config.receiver
+    if options is None:
+        raise ConfigError(f"{path}: has no [receiver]", hint="`gateway run` runs a [node]")
+    return options
+
+
+def _say_ready() -> None:
+    print("ready", flush=True)

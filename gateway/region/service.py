@@ -1,0 +1,234 @@
+"""`gateway region run`: the MQTT session of a receiver, and the thread that commits.
+
+    region's broker ─▶ subscriber ─▶ waiting ─▶ intake (worker thread, one transaction per group) ─▶ sinks
+           ▲                                           │ committed
+           └── acknowledgements to the nodes, then PUBACK ◀┘
+
+Nothing is acknowledged before its commit, neither to the node nor to the broker. What waits is bounded by the Receive
+Maximum of the session and the group in hand. An acknowledgement that finds no room in the broker's window waits for the next turn; one
+that is lost is said again when the node sends its batch again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import StoreError
+from gateway.region.intake import Intake, Message
+from gateway.region.sink.ndjson import NdjsonSink
+from gateway.region.sink.sqlite import SqliteSink
+from gateway.region.watermarks import Watermarks
+from gateway.transport import wire
+from gateway.transport.subscriber import Subscriber, SubscriberOptions
+from gateway.transport.tls import client_context
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    import mqtt5
+
+    from gateway.clock import Clock
+    from gateway.config import schema
+    from gateway.disk import Disk
+    from gateway.region.intake import Outcome
+    from gateway.region.sink import Sink
+    from gateway.transport.connection import Connection
+
+log = logging.getLogger(__name__)
+
+GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Payload bytes of one transaction; a single larger message still makes one."""
+SESSION_EXPIRY_S: Final = 7 * 86400
+KEEP_ALIVE_S: Final = 30.0
+
+_RETRY_S: Final = 1.0
+_WORDS_RETRY_S: Final = 0.05
+_PACKET_OVERHEAD: Final = 4096
+
+
+class Service:
+    """One receiver. `counts` are since the start; what lasts is in the watermarks."""
+
+    def __init__(self, options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random) -> None:
+        folder = Path(options.state_folder)
+        self._options = options
+        self._watermarks = Watermarks(folder)
+        self._sinks = _sinks(options, folder, disk, clock)
+        self._intake = Intake(self._watermarks, self._sinks, clock, options.topic_prefix)
+        self._worker = ThreadPoolExecutor(1, "region")
+        self._waiting: list[tuple[Connection, Message, int]] = []
+        self._words: dict[tuple[str, str, int], wire.Acknowledgement] = {}
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._fault = ""
+        self.counts = {"messages": 0, "readings": 0, "groups": 0}
+        self._in_hand = 0
+        self._ready: Callable[[], None] | None = None
+        self._subscriber = Subscriber(
+            _subscriber_options(options), self._on_publishes, chance, on_subscribed=self._on_subscribed
+        )
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Receive until `stop`; `ready` is called when the broker has granted the subscription."""
+        self._ready = ready
+        async with asyncio.TaskGroup() as group:
+            session = group.create_task(self._subscriber.run(), name="subscriber")
+            while not self._stopping:
+                if self._waiting:
+                    await self._take_group()
+                else:
+                    await self._rest()
+            session.cancel()
+
+    def stop(self) -> None:
+        """Let `run` end after the group in hand."""
+        self._stopping = True
+        self._changed.set()
+
+    def close(self) -> None:
+        """Let go of threads and files; after `run` has ended."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        for sink in self._sinks:
+            sink.close()
+        self._watermarks.close()
+
+    def _on_subscribed(self, _: Connection) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready()
+
+    def _on_publishes(self, connection: Connection, packets: list[mqtt5.PublishPacket]) -> None:
+        if self._waiting and self._waiting[-1][0] is not connection:
+            # The broker sends again what a dead connection did not acknowledge: keeping it too would have no bound.
+            del self._waiting[self._in_hand :]
+        self._waiting += [
+            (connection, Message(packet.topic, packet.payload), packet.packet_id or 0) for packet in packets
+        ]
+        self._changed.set()
+
+    async def _rest(self) -> None:
+        """Wait for messages; meanwhile say what could not be said before."""
+        self._say()
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(_WORDS_RETRY_S if self._words else None):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    async def _take_group(self) -> None:
+        group = self._waiting[: self._group_length()]
+        self._in_hand = len(group)
+        outcome = await self._committed([message for _, message, _ in group])
+        self._in_hand = 0
+        if outcome is None:
+            return
+        del self._waiting[: len(group)]
+        for node, word in outcome.words(self._options.name):
+            self._add_word(node, word)
+        self._say()
+        self._acknowledge(group)
+        self.counts["groups"] += 1
+        self.counts["messages"] += len(group)
+        self.counts["readings"] += outcome.readings
+
+    def _group_length(self) -> int:
+        size = 0
+        for index, (_, message, _) in enumerate(self._waiting):
+            size += len(message.payload)
+            if size > GROUP_BYTES_MAX:
+                return max(1, index)
+        return len(self._waiting)
+
+    async def _committed(self, messages: list[Message]) -> Outcome | None:
+        """Commit in the worker thread, again and again while the disk refuses; None when stopped meanwhile."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                outcome = await loop.run_in_executor(self._worker, self._intake.take, messages)
+            except StoreError as error:
+                if error.fault != self._fault:
+                    log.error("nothing can be committed, nothing is acknowledged: %s", error)  # noqa: TRY400
+                self._fault = error.fault
+                if self._stopping:
+                    return None
+                await asyncio.sleep(_RETRY_S)
+                continue
+            if self._fault:
+                log.warning("commits work again")
+                self._fault = ""
+            for name, number in outcome.decided.items():
+                if name.startswith("rejected."):
+                    log.warning("%d messages are not taken (%s): see `gateway region status`", number, name[9:])
+            return outcome
+
+    def _add_word(self, node: str, word: wire.Acknowledgement) -> None:
+        key = (node, word.lane, word.epoch)
+        known = self._words.get(key)
+        if known is not None:
+            word = word._replace(done=(known.done + word.done)[-wire.PAIRS_MAX :])
+        self._words[key] = word
+
+    def _say(self) -> None:
+        """Publish acknowledgements as far as the broker's window allows."""
+        connection = self._subscriber.connection
+        for key, word in list(self._words.items()):
+            topic = wire.acknowledgement_topic(self._options.topic_prefix, key[0])
+            if connection is None or not connection.publish(topic, wire.encode_acknowledgement(word)):
+                return
+            del self._words[key]
+
+    def _acknowledge(self, group: list[tuple[Connection, Message, int]]) -> None:
+        by_connection: dict[Connection, list[int]] = {}
+        for connection, _, packet_id in group:
+            if packet_id:
+                by_connection.setdefault(connection, []).append(packet_id)
+        for connection, packet_ids in by_connection.items():
+            connection.acknowledge(packet_ids)
+
+
+async def run(
+    options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random, ready: Callable[[], None]
+) -> None:
+    """Run one receiver until SIGTERM or SIGINT. Raises `StoreError` when its folder cannot be used."""
+    service = Service(options, disk, clock, chance)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    try:
+        await service.run(ready)
+    finally:
+        service.close()
+    log.info("stopped after %(messages)d messages and %(readings)d readings in %(groups)d commits", service.counts)
+
+
+def _sinks(options: schema.Receiver, folder: Path, disk: Disk, clock: Clock) -> list[Sink]:
+    made: list[Sink] = []
+    for name in options.sinks:
+        match name:
+            case "ndjson":
+                made.append(NdjsonSink(folder / "ndjson", disk, clock))
+            case "sqlite":
+                made.append(SqliteSink())
+    return made
+
+
+def _subscriber_options(options: schema.Receiver) -> SubscriberOptions:
+    return SubscriberOptions(
+        host=options.host,
+        port=options.port,
+        client_id=f"edge-region-{options.share_group}-{options.name}",
+        filters=((wire.batch_filter(options.topic_prefix, options.share_group), 1),),
+        receive_maximum=options.receive_maximum,
+        keep_alive_s=KEEP_ALIVE_S,
+        session_expiry_s=SESSION_EXPIRY_S,
+        packet_bytes_max=options.batch_bytes_max + _PACKET_OVERHEAD,
+        retain_handling="always",
+        tls=lambda: client_context(options.tls_ca, options.tls_certificate, options.tls_key),
+    )
