@@ -5,8 +5,8 @@
            └── acknowledgements to the nodes, then PUBACK ◀┘
 
 Nothing is acknowledged before its commit, neither to the node nor to the broker. What waits is bounded by the Receive
-Maximum of the session and the group in hand. An acknowledgement that finds no room in the broker's window waits for the next turn; one
-that is lost is said again when the node sends its batch again.
+Maximum of the session and the group in hand. An acknowledgement that finds no room in the broker's window waits for
+the next turn; one that is lost is said again when the node sends its batch again.
 """
 
 from __future__ import annotations
