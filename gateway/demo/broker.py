@@ -16,6 +16,7 @@ import asyncio
 import json
 import secrets
 import signal
+import socket
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, cast
@@ -93,7 +94,7 @@ class Peer(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for CONNECT, unless the listener is cut."""
+        """Wait for CONNECT; a connection that was on its way when the listener was cut is dropped."""
         self._transport = cast("asyncio.Transport", transport)
         self._listener.peers.add(self)
         if self._listener.is_cut:
@@ -196,37 +197,48 @@ class Peer(asyncio.BufferedProtocol):
 
 
 class Listener:
-    """One port; `counts` has bytes after TLS, connections and faults."""
+    """One port; `counts` has bytes after TLS, connections and faults.
 
-    def __init__(self, sessions: Sessions) -> None:
+    A second socket, bound and never listening, keeps the port ours while the listener is cut: clients are then refused
+    as by a machine that is not there, and nobody else gets the port.
+    """
+
+    def __init__(self, sessions: Sessions, context: ssl.SSLContext | None) -> None:
         self.sessions = sessions
         self.peers: set[Peer] = set()
-        self.is_cut = False
-        self.port = 0
         self.counts = {"connects": 0, "malformed": 0, "bytes_in": 0, "bytes_out": 0}
+        self._context = context
+        self._kept = _bound(0)
         self._server: asyncio.Server | None = None
 
-    async def open(self, context: ssl.SSLContext | None) -> None:
-        """Listen."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Peer(self), HOST, 0, ssl=context)
-        self.port = self._server.sockets[0].getsockname()[1]
+    @property
+    def port(self) -> int:
+        """The port on `HOST`."""
+        return int(self._kept.getsockname()[1])
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether connections are refused."""
+        return self._server is None
 
     def cut(self) -> None:
-        """Drop every connection, and each new one as soon as it is made."""
-        self.is_cut = True
+        """Drop every connection and refuse new ones."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
         for peer in list(self.peers):
             peer.drop()
 
-    def heal(self) -> None:
-        """Let connections be made again."""
-        self.is_cut = False
+    async def heal(self) -> None:
+        """Listen, for the first time or again."""
+        if self._server is None:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(lambda: Peer(self), sock=_bound(self.port), ssl=self._context)
 
     def close(self) -> None:
-        """Listen no more and drop every connection."""
-        assert self._server is not None
-        self._server.close()
+        """Cut for good."""
         self.cut()
+        self._kept.close()
 
     def end_silent(self, now: float) -> None:
         """End connections whose client has been silent for too long."""
@@ -258,8 +270,8 @@ class Broker:
 
     async def listen(self, name: str, context: ssl.SSLContext | None = None) -> Listener:
         """Open a listener."""
-        listener = self.listeners[name] = Listener(self.sessions)
-        await listener.open(context)
+        listener = self.listeners[name] = Listener(self.sessions, context)
+        await listener.heal()
         return listener
 
     def status(self) -> dict[str, Any]:
@@ -281,7 +293,7 @@ class Broker:
                 self.listeners[name].cut()
                 return {}
             case {"do": "heal", "name": name}:
-                self.listeners[name].heal()
+                await self.listeners[name].heal()
                 return {}
             case {"do": "status"}:
                 return self.status()
@@ -295,6 +307,14 @@ class Broker:
             self.sessions.expire(now)
             for listener in self.listeners.values():
                 listener.end_silent(now)
+
+
+def _bound(port: int) -> socket.socket:
+    """Return a socket on `port` of the loopback interface that others of ours may be bound to as well."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind((HOST, port))
+    return bound
 
 
 async def serve_orders() -> None:

@@ -327,7 +327,8 @@ class Sessions:
 
     def _end(self, session: Session) -> None:
         self._publish_will(session)
-        self.counts["dropped_session_ended"] += len(session.queue) + len(session.in_flight)
+        if session.queue or session.in_flight:
+            self.counts["dropped_session_ended"] += len(session.queue) + len(session.in_flight)
         if self._sessions.get(session.client_id) is session:
             del self._sessions[session.client_id]
 

@@ -72,9 +72,9 @@ def verdict(books: Books) -> str:
 
 def _totals(books: Books) -> Iterator[tuple[str, str, str]]:
     yield "messages sent", _n(books.sent), "plant"
-    yield "  at QoS 1, acknowledged by the local broker", _n(books.acknowledged_qos1), "plant"
+    yield "  at QoS 1, acknowledged to them", _n(books.acknowledged_qos1), "plant"
     yield "  at QoS 0", _n(books.sent_qos0), "plant"
-    yield "  QoS 0 lost in the kill (not promised)", _n(books.qos0_lost_in_the_kill), "region, number by number"
+    yield "  QoS 0 lost in the kill (not promised)", _n(books.qos0_lost_in_the_kill), "sinks, one by one"
     yield "messages received by the node", _n(books.received), "node"
     yield "  sent again by the broker, recognised", _n(books.redelivered), "node"
     yield "  decoded", _n(books.decoded), "node"
@@ -94,9 +94,9 @@ def _totals(books: Books) -> Iterator[tuple[str, str, str]]:
     yield "  lost", _n(sum(books.region_lost.values())), "region"
     yield "batches", _n(books.batches), "region"
     yield "  that came twice and were written once", _n(books.duplicate_batches_refused), "region"
-    yield "payload bytes sent", _n(books.payload_bytes), "plant"
-    share = f"{books.uplink_bytes / books.payload_bytes:.0%} of them" if books.payload_bytes else ""
-    yield "bytes over the uplink (MQTT, inside TLS)", _n(books.uplink_bytes), f"region's broker; {share}"
+    yield "payload bytes sent by the plant", _n(books.payload_bytes), "plant"
+    share = f", {books.uplink_bytes / books.payload_bytes:.0%}" if books.payload_bytes else ""
+    yield "bytes over the uplink (MQTT inside TLS)", _n(books.uplink_bytes), f"region's broker{share}"
 
 
 def _flow(look: Look) -> Iterator[tuple[str, str, str]]:
@@ -126,7 +126,7 @@ def _lanes(look: Look) -> Iterator[tuple[str, ...]]:
 def _grid(*heads: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number == 1 else "left", no_wrap=True)
+        table.add_column(head, justify="right" if number == 1 else "left", no_wrap=True, overflow="fold")
     return table
 
 
