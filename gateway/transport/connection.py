@@ -4,9 +4,13 @@ Every read of the socket hands all its PUBLISH packets over in one call. Nothing
 owner calls `acknowledge` with packet ids when their messages are durable, and all PUBACKs leave in one write.
 Withholding them is the only back-pressure; the socket is still read, so that PINGRESP and DISCONNECT are seen.
 
-Invariants: at most `receive_maximum` messages are ever unacknowledged (a peer that sends more is disconnected,
-MQTT 5.0 section 4.9); an acknowledgement given to a closed connection goes nowhere, because on the next one the same
-packet id can name another message; no exception leaves a callback: a fault closes the connection and is kept.
+A peer that sends past our Receive Maximum (mosquitto 2.0.11 does, with retained or queued messages) is not
+disconnected, as MQTT 5.0 section 4.9 would have it: it would do the same on the next connection, for ever. What it sent
+is taken, and the socket is not read until enough is acknowledged.
+
+Invariants: past the Receive Maximum at most one read more is taken; an acknowledgement given to a closed connection
+goes nowhere, because on the next one the same packet id can name another message; no exception leaves a callback: a
+fault closes the connection and is kept.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ class Connection(asyncio.BufferedProtocol):
         number: int,
         connect: mqtt5.ConnectPacket,
         on_publishes: OnPublishes,
+        on_overrun: Callable[[], None] = lambda: None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.number = number
@@ -50,6 +55,8 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = loop
         self._connect = connect
         self._on_publishes = on_publishes
+        self._on_overrun = on_overrun
+        self.is_paused = False
         self._reader = PacketReader(connect.max_packet_size or 256 * 1024 * 1024)
         self._transport: asyncio.Transport | None = None
         self._unacknowledged = 0
@@ -64,6 +71,10 @@ class Connection(asyncio.BufferedProtocol):
             return False
         self._unacknowledged -= len(packet_ids)
         self._write(b"".join([_PUBACKS[4 * number : 4 * number + 4] for number in packet_ids]))
+        if self.is_paused and self._unacknowledged <= self._connect.receive_max:
+            self.is_paused = False
+            self.received_at = self._loop.time()
+            self._transport.resume_reading()
         return True
 
     @property
@@ -173,12 +184,11 @@ class Connection(asyncio.BufferedProtocol):
             if not packet.topic:
                 raise MalformedPacketError("the peer used a topic alias, which we did not allow")
         self._unacknowledged += waiting
-        if self._unacknowledged > self._connect.receive_max:
-            self.close(
-                LinkError(f"the peer sent more than the {self._connect.receive_max} messages we allowed in flight"),
-                mqtt5.DisconnectReasonCode.RECEIVE_MAX_EXCEEDED,
-            )
-            return
+        if self._unacknowledged > self._connect.receive_max and not self.is_paused:
+            assert self._transport is not None
+            self.is_paused = True
+            self._transport.pause_reading()
+            self._on_overrun()
         self._on_publishes(self, publishes)
 
     def _control(self, packet: mqtt5.Packet) -> None:

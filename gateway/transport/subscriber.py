@@ -81,7 +81,7 @@ class Subscriber:
         self._number = last_connection
         self._had_session = last_connection > 0
         self.connection: Connection | None = None
-        self.counts = {"connects": 0, "connection_faults": 0, "malformed": 0, "sessions_lost": 0}
+        self.counts = {"connects": 0, "connection_faults": 0, "malformed": 0, "sessions_lost": 0, "overruns": 0}
         self.last_fault = ""
 
     @property
@@ -118,6 +118,9 @@ class Subscriber:
             log.warning("broker %s:%s: %s", self._options.host, self._options.port, error)
         self.last_fault = error.fault
 
+    def _count_overrun(self) -> None:
+        self.counts["overruns"] += 1
+
     def _drop(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
@@ -141,7 +144,7 @@ class Subscriber:
             context = options.tls() if options.tls else None
             async with asyncio.timeout(CONNECT_S):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._number, connect, self._on_publishes),
+                    lambda: Connection(self._number, connect, self._on_publishes, self._count_overrun),
                     options.host,
                     options.port,
                     ssl=context,
@@ -190,7 +193,7 @@ class Subscriber:
             half_s = connection.keep_alive_s / 2 or None
             await asyncio.wait({connection.closed}, timeout=half_s)
             now = loop.time()
-            if half_s is None or connection.closed.done():
+            if half_s is None or connection.closed.done() or connection.is_paused:
                 continue
             if now - connection.received_at >= 4 * half_s:
                 connection.abort()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import cbor2
 import pytest
-from tests.support.mosquitto import Mosquitto
 
+from tests.support.mosquitto import Mosquitto
 from tests.support.sensors import PahoSensor
 from tests.support.site import Site
 from tests.support.waiting import wait_for

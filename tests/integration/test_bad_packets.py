@@ -193,13 +193,15 @@ def test_a_broker_that_goes_silent_is_given_up_after_twice_the_keep_alive(broker
             assert "silent" in site.daemon.log()
 
 
-def test_a_broker_that_sends_more_than_the_receive_maximum_is_disconnected(broker, tmp_path) -> None:
+def test_a_broker_that_sends_more_than_the_receive_maximum_is_taken_at_its_word_and_counted(broker, tmp_path) -> None:
     with site_on(broker, tmp_path, "receive_maximum = 10") as site:
         site.daemon.spawn()
         with broker.serve() as connection:
             assert connection.connect is not None
             assert connection.connect.receive_max == 10
-            connection.send(b"".join(publish_bytes(b"plant/a", GOOD, packet_id=number) for number in range(1, 12)))
-            connection.wait_closed()
-        with broker.serve(session_present=True) as connection:
-            deliver(connection)
+            numbers = range(1, 501)
+            connection.send(b"".join(publish_bytes(b"plant/a", GOOD, packet_id=number) for number in numbers))
+            connection.wait_acknowledged(numbers)
+            status = site.status()
+        assert status["ingest"]["overruns"] >= 1
+        assert status["ledger"]["message.decoded"] == 500

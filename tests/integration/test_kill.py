@@ -16,9 +16,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+
 from gateway.demo.pki import write_pki
 from tests.support.mosquitto import Mosquitto
-
 from tests.support.sensors import Stream
 from tests.support.site import Site, region_tls
 from tests.support.waiting import wait_for

@@ -13,10 +13,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import cbor2
-from gateway.demo.pki import write_pki
-from tests.support.mosquitto import Mosquitto
 
+from gateway.demo.pki import write_pki
 from tests.support import oracle, surfrad
+from tests.support.mosquitto import Mosquitto
 from tests.support.oracle import Point
 from tests.support.sensors import PahoSensor
 from tests.support.site import Site, region_tls

@@ -7,7 +7,7 @@ import asyncio
 import mqtt5
 import pytest
 
-from gateway.errors import GatewayError, LinkError, MalformedPacketError
+from gateway.errors import GatewayError, MalformedPacketError
 from gateway.transport.connection import Connection
 
 CONNACK = mqtt5.ConnAckPacket(session_present=True, receive_max=2).write()
@@ -21,6 +21,13 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.writes: list[bytes] = []
         self.is_closed = False
+        self.is_read = True
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
 
     def write(self, data: bytes) -> None:
         self.writes.append(bytes(data))
@@ -37,11 +44,15 @@ class Peer:
     def __init__(self, receive_maximum: int = 10, *, accept: bool = True) -> None:
         self.reads: list[list[mqtt5.PublishPacket]] = []
         connect = mqtt5.ConnectPacket("c", keep_alive=30, receive_max=receive_maximum, max_packet_size=100_000)
-        self.connection = Connection(3, connect, lambda _, packets: self.reads.append(packets))
+        self.overruns = 0
+        self.connection = Connection(3, connect, lambda _, packets: self.reads.append(packets), self.overrun)
         self.wire = Wire()
         self.connection.connection_made(self.wire)
         if accept:
             self.feed(CONNACK)
+
+    def overrun(self) -> None:
+        self.overruns += 1
 
     def feed(self, data: bytes) -> None:
         """Write into the connection's buffer as one read."""
@@ -89,11 +100,17 @@ async def test_nothing_is_acknowledged_by_itself_and_the_window_says_when_it_is_
     assert not peer.connection.window_is_used_up
 
 
-async def test_a_peer_that_sends_past_the_window_is_disconnected_and_nothing_of_it_is_taken() -> None:
+async def test_a_peer_that_sends_past_the_window_is_not_read_until_enough_is_acknowledged() -> None:
     peer = Peer(receive_maximum=2)
-    peer.feed(publish(1) + publish(2) + publish(3))
-    assert peer.reads == []
-    assert isinstance(peer.fault(), LinkError)
+    peer.feed(publish(1) + publish(2) + publish(3) + publish(4))
+    assert [packet.packet_id for packet in peer.reads[0]] == [1, 2, 3, 4]
+    assert not peer.wire.is_read
+    peer.connection.acknowledge([1])
+    assert not peer.wire.is_read
+    peer.connection.acknowledge([2])
+    assert peer.wire.is_read
+    assert peer.overruns == 1
+    assert not peer.wire.is_closed
 
 
 async def test_an_acknowledgement_on_a_closed_connection_writes_nothing() -> None:
