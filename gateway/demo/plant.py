@@ -209,11 +209,9 @@ class Link(asyncio.BufferedProtocol):
         except GatewayError:
             self.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why does not matter here
         """Tell everyone who waits."""
         self._transport = None
-        if not self.accepted.done():
-            self.accepted.set_exception(LinkError(f"the local broker refused a sensor: {exc or 'closed'}"))
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -256,8 +254,10 @@ class Plant:
             for sensor in self.sensors:
                 _, link = await loop.create_connection(lambda sensor=sensor: Link(sensor), "127.0.0.1", self._port)  # type: ignore[misc]
                 self._links.append(link)
-                async with asyncio.timeout(CONNECT_S):
-                    await link.accepted
+                answers = {link.accepted, link.closed}
+                await asyncio.wait(answers, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
+                if not link.accepted.done():
+                    raise LinkError(f"the local broker did not accept {sensor.topic}")
             async with asyncio.TaskGroup() as group:
                 for link, sensor in zip(self._links, self.sensors, strict=True):
                     group.create_task(self._work(link, sensor), name=sensor.topic)

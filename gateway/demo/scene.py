@@ -90,8 +90,8 @@ class Scene:
             self._act = "settle"
             return await self._settled(plant)
         finally:
-            stops = (self._daemon.stop(), self._receiver.stop(), self._local.stop(), self._central.stop())
-            await asyncio.gather(*stops)
+            await asyncio.gather(self._daemon.stop(), self._receiver.stop())
+            await asyncio.gather(self._local.stop(), self._central.stop())
 
     async def _start(self) -> Plant:
         pki, state = self._folder / "pki", self._folder / "node"
