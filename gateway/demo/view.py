@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TITLE: Final = "gateway demo · the plant is simulated, all else is real"
 
+_MIB: Final = 1024 * 1024
+
 
 def live(look: Look) -> RenderableType:
     """Return the picture of one moment."""
@@ -33,7 +35,7 @@ def live(look: Look) -> RenderableType:
     flow = _grid("stage", "so far", "a second")
     for row in _flow(look):
         flow.add_row(*row)
-    lanes = _grid("lane", "batches made", "at the region", "backlog, batches", "ring, bytes")
+    lanes = _grid("lane", "batches", "cursor", "backlog", "ring on disk")
     for cells in _lanes(look):
         lanes.add_row(*cells)
     return Panel(Group(act, bar, "", flow, "", lanes), title=TITLE, width=100)
@@ -119,7 +121,7 @@ def _flow(look: Look) -> Iterator[tuple[str, str, str]]:
 def _lanes(look: Look) -> Iterator[tuple[str, ...]]:
     for lane in (look.status or {}).get("lanes", ()):
         backlog = lane["regions"].get(REGION, {})
-        ring = f"{_n(lane['bytes'])} of {_n(lane['bytes_max'])}"
+        ring = f"{lane['bytes'] / _MIB:.0f} of {lane['bytes_max'] / _MIB:.0f} MiB"
         yield lane["name"], _n(lane["head"]), _n(backlog.get("cursor", 0)), _n(backlog.get("backlog_batches", 0)), ring
 
 
