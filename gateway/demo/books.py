@@ -1,4 +1,4 @@
-"""Hold what the plant sent against what the node decided and what lies in the region's sinks. Pure.
+"""Hold what the plant sent against what the node decided and what lies in the region's sinks.
 
 Nothing here is expected to be zero by construction: each difference compares numbers that different processes counted
 by themselves. `unaccounted` is the sum of all differences, signs left out, so that two faults never cancel.
