@@ -62,6 +62,9 @@ SEALED_MAX: Final = 4
 INPUTS_PER_WINDOW: Final = 4
 """Journaled messages that wait for the pipeline, in Receive Maximums."""
 
+CURSORS_S: Final = 5.0
+"""Time between two saves of the regions' cursors: what a crash makes us send again. A save is one 4 KiB page."""
+
 _RETRY_S: Final = 1.0
 _REFUSED_S: Final = 0.1
 _NS: Final = 10**9
@@ -118,9 +121,7 @@ class Flow:
             chance,
             last_connection=self.recovered.connection,
         )
-        self.mirrors = [
-            MirrorDriver(region, node, self.spool, self._readers, chance) for region in config.region
-        ]
+        self.mirrors = [MirrorDriver(region, node, self.spool, self._readers, chance) for region in config.region]
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until `stop`; `ready` is called when input is taken in, whatever the regions do."""
@@ -128,6 +129,7 @@ class Flow:
             start = group.create_task
             helpers = [start(mirror.run(), name=f"mirror {mirror.name}") for mirror in self.mirrors]
             helpers += [start(self._spool_batches(), name="spool"), start(self._look(), name="rates")]
+            helpers.append(start(self._save_cursors(), name="cursors"))
             for batch in self.recovered.refused:
                 await self.sealed.put(batch, 1)
             if self._checkpoint_is_missing():
@@ -251,6 +253,15 @@ class Flow:
         self.spool.sync()
         self.spool.save_cursors()
         self.journal.trim(self.checkpoints.write(position, data))
+
+    async def _save_cursors(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(CURSORS_S)
+            try:
+                await loop.run_in_executor(self._writer, self.spool.save_cursors)
+            except StoreError as error:
+                self._note_spool_fault(error)
 
     async def _look(self) -> None:
         while True:
