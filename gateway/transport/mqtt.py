@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_S: Final = 20.0
 """Longest wait for TCP, TLS and CONNACK, and for SUBACK."""
+DISCONNECT_S: Final = 1.0
 SESSION_EXPIRY_S: Final = 86400
 
 _PENDING_MAX: Final = 2000
@@ -91,5 +92,7 @@ async def connected(
     except aiomqtt.MqttError as error:
         raise LinkError(f"cannot subscribe to {topic!r}: {error}") from error
     finally:
-        with contextlib.suppress(aiomqtt.MqttError, asyncio.TimeoutError):
-            await client.__aexit__(None, None, None)
+        # A broker that is gone answers no DISCONNECT: stopping must not wait for it.
+        with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+            async with asyncio.timeout(DISCONNECT_S):
+                await client.__aexit__(None, None, None)
