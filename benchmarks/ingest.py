@@ -47,7 +47,7 @@ def run() -> list[dict]:
             gateway.append(gateway_run(topics))
         rate, baseline = (statistics.median(rates) for rates in ([one["rate"] for one in gateway], null))
         rows.append(row(f"ingest, {topics} topics, against a null subscriber", rate, baseline, "ratio >= 0.7"))
-        if topics == 60:  # noqa: PLR2004  # one comparison says enough of it
+        if topics == 60:  # one comparison says enough of it
             other = subscriber_rate("aiomqtt", topics, AIOMQTT_COUNT)
             rows.append(row(f"ingest, {topics} topics, against an aiomqtt loop", rate, other, None))
         flash = [one["flash"] for one in gateway if one["flash"] is not None]

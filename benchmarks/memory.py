@@ -1,7 +1,7 @@
 """Resident memory of the daemon with 500 series, everything connected, after a time under load.
 
-500 series are 167 topics of three fields. The load is 5,000 messages/s for `SECONDS`; the region is real (mTLS, receiver)
-so that the mirror's part is in the figure. The peak goes into the JSON too.
+500 series are 167 topics of three fields. The load is 5,000 messages/s for `SECONDS`; the region is real (mTLS and
+receiver), so that the mirror's part is in the figure. The peak goes into the JSON too.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Load the newest checkpoint that can be read, replay the journal after it through the same pipeline and settings, and
 hand every batch to the spool, which already knows most of them. If the settings changed, the old pipeline is brought to
 its end first (windows closed, batches sealed) and its books go on in the new one. Where the journal has lost
-acknowledged input, or the spool is ahead of it, a new epoch begins: what is replayed after that may reach a region a second
-time, but no identity is ever used for two contents and nothing that is left is thrown away.
+acknowledged input, or the spool is ahead of it, a new epoch begins: what is replayed after that may reach a region a
+second time, but no identity is ever used for two contents and nothing that is left is thrown away.
 
 Being killed in a recovery and running it again gives the same result.
 """
