@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway import frame
+from gateway.config.load import parse
 from gateway.journal import format as layout
 from gateway.model import QOS1, MessageGroup, Tick
 
@@ -57,3 +58,11 @@ def test_the_example_of_the_journal_page_reads_as_the_page_says() -> None:
         ),
         Tick(1763888401000000000, 6000000000, 2),
     ]
+
+
+def test_the_configuration_in_the_readme_is_sound_and_the_readme_is_short(tmp_path) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    found = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    assert parse(found[1], "README.md", tmp_path).config.node is not None
+    assert len(text.splitlines()) <= LINE_MAX
