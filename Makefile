@@ -15,6 +15,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+# Installs a Debian package where that may be done, and says what to do where it may not.
+define apt
+install='apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(1)'; \
+command -v apt-get >/dev/null || { echo "$(1) is missing: install it, then make again" >&2; exit 1; }; \
+if [ "$$(id -u)" = 0 ]; then sh -c "$$install"; \
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo sh -c "$$install"; \
+else echo "$(1) is missing; as root: $$install" >&2; exit 1; fi
+endef
+
 # Debian keeps mosquitto where the PATH of users does not look.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
 
@@ -53,8 +62,7 @@ clean:
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "$(PYTHON) is missing or older than 3.11: install one and say make PYTHON=/path/to/it" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
-	  || { echo "$(PYTHON) cannot make environments: apt-get install python3-venv, then make again" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(call apt,python3-venv); }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: $(BIN)/python pyproject.toml requirements.lock
@@ -66,9 +74,4 @@ $(VENV)/test.stamp: $(VENV)/run.stamp
 	touch $@
 
 mosquitto:
-	@command -v mosquitto >/dev/null && exit 0; \
-	install='apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends mosquitto'; \
-	command -v apt-get >/dev/null || { echo "the tests need mosquitto 2: install it, then make again" >&2; exit 1; }; \
-	if [ "$$(id -u)" = 0 ]; then sh -c "$$install"; \
-	elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo sh -c "$$install"; \
-	else echo "the tests need mosquitto; as root: $$install" >&2; exit 1; fi
+	@command -v mosquitto >/dev/null || { $(call apt,mosquitto); }
