@@ -2,13 +2,14 @@
 
 One group is one transaction: watermarks, hashes, counts, dead letters and the sinks' readings become durable together
 or not at all. What cannot be taken (no envelope, another node's name, a fork) is buried as a dead letter, so that the
-broker needs not send it for ever; the node keeps what it was not told is durable. Runs in the worker thread.
+broker needs not send it for ever; the node keeps what it was not told is durable. Nothing that a verified envelope can
+hold makes a commit fail: it would come again and fail again, for ever. Runs in the worker thread.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.batch.decode import DecodedBatch, decode
 from gateway.errors import BatchError
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     from gateway.region.sink import Sink
     from gateway.region.watermarks import Entry, Watermarks
 
+GROUP_READINGS_MAX: Final = 1 << 20
+"""Readings of one transaction, so that memory is bounded; a single larger batch still makes one."""
+
+_INT64_MAX = (1 << 63) - 1
 _FORGED = "other_node"
+_COUNT_TOO_LARGE = "count_too_large"
 _NO_BATCH = "no_batch"
 _TOO_MANY_LANES = "too_many_lanes"
 _REASONS = {
@@ -51,8 +57,12 @@ class Lane(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a committed group came to: runs of sequences per lane that are durable, and counts by decision."""
+    """What a committed group came to: runs of sequences per lane that are durable, and counts by decision.
 
+    `messages` is how many it took in; those after them must be given again.
+    """
+
+    messages: int = 0
     durable: dict[Lane, list[tuple[int, int]]] = field(default_factory=dict)
     decided: dict[str, int] = field(default_factory=dict)
     readings: int = 0
@@ -78,11 +88,15 @@ class Intake:
                 sink.prepare(transaction)
 
     def take(self, messages: Sequence[Message]) -> Outcome:
-        """Commit a group. Raises `StoreError`: then nothing of it has happened, and it may be given again."""
-        opened = [(message, self._open(message)) for message in messages]
+        """Commit a group, or as much of its beginning as memory allows, at least one message.
+
+        Raises `StoreError`: then nothing of it has happened, and it may be given again.
+        """
+        opened = self._opened(messages)
         group = _Group(self._watermarks, self._clock.wall_ns())
+        group.outcome.messages = len(opened)
         with self._watermarks.transaction() as transaction:
-            for message, found in opened:
+            for message, found in zip(messages, opened, strict=False):
                 group.take(message, found)
             for entry in group.entries.values():
                 if entry.lane.runs:
@@ -93,12 +107,26 @@ class Intake:
                 sink.sync()
         return group.outcome
 
+    def _opened(self, messages: Sequence[Message]) -> list[DecodedBatch | Gap | BatchError]:
+        opened: list[DecodedBatch | Gap | BatchError] = []
+        readings = 0
+        for message in messages:
+            found = self._open(message)
+            opened.append(found)
+            if isinstance(found, DecodedBatch):
+                readings += found.header.readings
+            if readings >= GROUP_READINGS_MAX:
+                break
+        return opened
+
     def _open(self, message: Message) -> DecodedBatch | Gap | BatchError:
         try:
             found = decode(message.payload)
         except BatchError as error:
             return error
-        identity = found.header.id if isinstance(found, DecodedBatch) else found
+        identity, counts = (found.header.id, found.header) if isinstance(found, DecodedBatch) else (found, found)
+        if counts.readings_before + counts.readings > _INT64_MAX:
+            return BatchError("the readings counted so far do not fit 64 bits", reason=_COUNT_TOO_LARGE)
         if message.topic != wire.batch_topic(self._topic_prefix, identity.node, identity.lane):
             fault = f"the envelope names node {identity.node!r} and lane {identity.lane!r}, the topic does not"
             return BatchError(fault, reason=_FORGED)

@@ -5,7 +5,8 @@
            └── acknowledgements to the nodes, then PUBACK ◀┘
 
 Nothing is acknowledged before its commit, neither to the node nor to the broker. What waits is bounded by the Receive
-Maximum of the session and the group in hand. An acknowledgement that finds no room in the broker's window waits for
+Maximum of the session and the group in hand; what comes at QoS 0, which no node of ours sends, is shed beyond that and
+counted. An acknowledgement that finds no room in the broker's window waits for
 the next turn; one that is lost is said again when the node sends its batch again.
 """
 
@@ -67,7 +68,7 @@ class Service:
         self._changed = asyncio.Event()
         self._stopping = False
         self._fault = ""
-        self.counts = {"messages": 0, "readings": 0, "groups": 0}
+        self.counts = {"messages": 0, "readings": 0, "groups": 0, "shed": 0}
         self._in_hand = 0
         self._ready: Callable[[], None] | None = None
         self._subscriber = Subscriber(
@@ -107,9 +108,12 @@ class Service:
         if self._waiting and self._waiting[-1][0] is not connection:
             # The broker sends again what a dead connection did not acknowledge: keeping it too would have no bound.
             del self._waiting[self._in_hand :]
-        self._waiting += [
-            (connection, Message(packet.topic, packet.payload), packet.packet_id or 0) for packet in packets
-        ]
+        for packet in packets:
+            if packet.packet_id is None and len(self._waiting) - self._in_hand >= self._options.receive_maximum:
+                self.counts["shed"] += 1
+            else:
+                message = Message(packet.topic, packet.payload)
+                self._waiting.append((connection, message, packet.packet_id or 0))
         self._changed.set()
 
     async def _rest(self) -> None:
@@ -129,6 +133,7 @@ class Service:
         self._in_hand = 0
         if outcome is None:
             return
+        del group[outcome.messages :]
         del self._waiting[: len(group)]
         for node, word in outcome.words(self._options.name):
             self._add_word(node, word)
@@ -205,7 +210,10 @@ async def run(
         await service.run(ready)
     finally:
         service.close()
-    log.info("stopped after %(messages)d messages and %(readings)d readings in %(groups)d commits", service.counts)
+    log.info(
+        "stopped after %(messages)d messages and %(readings)d readings in %(groups)d commits, %(shed)d shed",
+        service.counts,
+    )
 
 
 def _sinks(options: schema.Receiver, folder: Path, disk: Disk, clock: Clock) -> list[Sink]:

@@ -2,12 +2,14 @@
 
     {"node":"n","topic":"t","field":"f","time_ns":1732352400000000000,"value":21.5}
 
-Bytes are written as {"base64": "…"}; everything else is JSON's own. Files are `readings-<day>-<number>.ndjson`.
+Bytes are written as {"base64": "…"}; NaN and Infinity, which no node of ours sends, become null; everything else is
+JSON's own. Files are `readings-<day>-<number>.ndjson`.
 
 Exactly once in effect: the length of each file is a row of the transaction. Lines are appended at that length and
 synced before the commit, so bytes past it are of a write that never counted, and are cut off before the next. A file
-that failed to sync is never written again (the kernel may have dropped its dirty pages): it stays at its recorded
-length, which an earlier sync covered, and a new number is begun.
+that failed to sync is never written again by this process (the kernel may have dropped its dirty pages): it stays at
+its recorded length, which an earlier sync covered, and a new number is begun; one of recorded length 0 is removed
+instead, so a disk that fails for a day leaves no trail of empty files.
 """
 
 from __future__ import annotations
@@ -69,38 +71,34 @@ class NdjsonSink:
         self._clock = clock
         self._file_bytes_max = file_bytes_max
         self._name = ""
+        self._recorded = 0
         self._handle: int | None = None
-        self._used: set[str] = set()
         self._failed: set[str] = set()
 
     def prepare(self, transaction: sqlite3.Connection) -> None:
-        """Cut every file to its recorded length; files that no transaction knows are emptied by their next use."""
+        """Cut every file to its recorded length; one that no transaction knows is empty then."""
         self._disk.make_folder(self._folder)
         transaction.execute("CREATE TABLE IF NOT EXISTS ndjson (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL)")
         recorded = dict(transaction.execute("SELECT name, bytes FROM ndjson").fetchall())
         for name in self._disk.names(self._folder):
             if name.endswith(SUFFIX):
                 self._cut(name, recorded.get(name, 0))
-        self._used = set(recorded)
 
     def write(self, transaction: sqlite3.Connection, batches: Sequence[DecodedBatch]) -> None:
         """Append at the recorded length and record the new one."""
-        data = b"".join(map(lines, batches))
-        if not data:
+        if not batches:
             return
-        name, at = self._place(transaction)
-        if self._handle is None or name != self._name:
-            self._open(name)
-        assert self._handle is not None
-        try:
-            if self._disk.size(self._handle) > at:
-                self._disk.truncate(self._handle, at)
-            self._disk.write(self._handle, data, at)
-        except StoreError:
-            self._abandon()
-            raise
+        name, self._recorded = self._place(transaction)
+        handle = self._handle if self._handle is not None and name == self._name else self._open(name)
+        if self._disk.size(handle) > self._recorded:
+            self._disk.truncate(handle, self._recorded)
+        at = self._recorded
+        for batch in batches:
+            data = lines(batch)
+            self._disk.write(handle, data, at)
+            at += len(data)
         transaction.execute(
-            "INSERT INTO ndjson VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET bytes = ?2", (name, at + len(data))
+            "INSERT INTO ndjson VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET bytes = ?2", (name, at)
         )
 
     def sync(self) -> None:
@@ -120,33 +118,44 @@ class NdjsonSink:
             self._disk.close(handle)
 
     def _place(self, transaction: sqlite3.Connection) -> tuple[str, int]:
-        """Return the file to append to and where: the day's newest with room that has not failed, or the next."""
+        """Return the file to append to and where: the first of the day that has room and has not failed."""
         day = dt.datetime.fromtimestamp(self._clock.wall_ns() // 10**9, dt.UTC).date().isoformat()
         number = 1
-        while (name := f"readings-{day}-{number:04d}{SUFFIX}") in self._used:
+        while True:
+            name = f"readings-{day}-{number:04d}{SUFFIX}"
             row = transaction.execute("SELECT bytes FROM ndjson WHERE name = ?", (name,)).fetchone()
-            if row is not None and row[0] < self._file_bytes_max and name not in self._failed:
-                return name, row[0]
+            recorded = row[0] if row is not None else 0
+            if recorded < self._file_bytes_max and name not in self._failed:
+                return name, recorded
             number += 1
-        return name, 0
 
-    def _open(self, name: str) -> None:
+    def _open(self, name: str) -> int:
         self.close()
         path = self._folder / name
         is_new = not self._disk.exists(path)
-        self._handle = self._disk.open(path, create=is_new)
         self._name = name
-        self._used.add(name)
+        self._handle = self._disk.open(path, create=is_new)
         if is_new:
-            self._disk.sync_folder(self._folder)
+            try:
+                self._disk.sync_folder(self._folder)
+            except StoreError:
+                self._abandon()
+                raise
+        return self._handle
 
     def _abandon(self) -> None:
-        """Never write the file again in this process: after a failed sync nobody knows what of it is on disk."""
-        self._failed.add(self._name)
+        """Give up the file: after a failed sync nobody knows what of it, past its recorded length, is on disk."""
         handle, self._handle = self._handle, None
-        if handle is not None:
+        assert handle is not None
+        self._failed.add(self._name)
+        with contextlib.suppress(StoreError):
+            self._disk.truncate(handle, self._recorded)  # who reads along must not see what comes again elsewhere
+        with contextlib.suppress(StoreError):
+            self._disk.close(handle)
+        if not self._recorded:
             with contextlib.suppress(StoreError):
-                self._disk.close(handle)
+                self._disk.remove(self._folder / self._name)
+                self._failed.discard(self._name)
 
     def _cut(self, name: str, size: int) -> None:
         handle = self._disk.open(self._folder / name)

@@ -3,8 +3,9 @@
     reading (id, node, topic, field, time_ns, value, is_bool)
 
 `value` keeps its own type: integer, real, text or blob. SQLite has no booleans, so `is_bool` is 1 where 0 and 1 mean
-false and true. The table is in order of receipt and has no index but its row id: who asks by series and time adds one
-(`CREATE INDEX … ON reading (topic, field, time_ns)`), and pays for it on each insert.
+false and true; NaN, which no node of ours sends, becomes NULL. The table is in order of receipt and has no index but
+its row id: who asks by series and time adds one (`CREATE INDEX … ON reading (topic, field, time_ns)`), and pays for it
+on each insert.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS reading (
     id INTEGER PRIMARY KEY, node TEXT NOT NULL, topic TEXT NOT NULL, field TEXT NOT NULL,
-    time_ns INTEGER NOT NULL, value NOT NULL, is_bool INTEGER NOT NULL)
+    time_ns INTEGER NOT NULL, value, is_bool INTEGER NOT NULL)
 """
 _INSERT: Final = "INSERT INTO reading (node, topic, field, time_ns, value, is_bool) VALUES (?, ?, ?, ?, ?, ?)"
 
