@@ -9,7 +9,9 @@ Exactly once in effect: the length of each file is a row of the transaction. Lin
 synced before the commit, so bytes past it are of a write that never counted, and are cut off before the next. A file
 that failed to sync is never written again by this process (the kernel may have dropped its dirty pages): it stays at
 its recorded length, which an earlier sync covered, and a new number is begun; one of recorded length 0 is removed
-instead, so a disk that fails for a day leaves no trail of empty files.
+instead, so a disk that fails for a day leaves no trail of empty files. A file that someone else moved away or cut is
+not written again either, and one without a row (of a crash, or because the store was lost) is kept aside at the start
+as `<name>.unrecorded-<number>`: what a lost store knew is nowhere else.
 """
 
 from __future__ import annotations
@@ -73,16 +75,20 @@ class NdjsonSink:
         self._name = ""
         self._recorded = 0
         self._handle: int | None = None
+        self._is_dirty = False
         self._failed: set[str] = set()
 
     def prepare(self, transaction: sqlite3.Connection) -> None:
-        """Cut every file to its recorded length; one that no transaction knows is empty then."""
+        """Cut every file to its recorded length, and set aside what no transaction knows."""
         self._disk.make_folder(self._folder)
         transaction.execute("CREATE TABLE IF NOT EXISTS ndjson (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL)")
         recorded = dict(transaction.execute("SELECT name, bytes FROM ndjson").fetchall())
+        self._failed = set(recorded)
         for name in self._disk.names(self._folder):
-            if name.endswith(SUFFIX):
-                self._cut(name, recorded.get(name, 0))
+            if name in recorded and self._cut(name, recorded[name]) == recorded[name]:
+                self._failed.discard(name)
+            elif name not in recorded and name.endswith(SUFFIX):
+                self._set_aside(name)
 
     def write(self, transaction: sqlite3.Connection, batches: Sequence[DecodedBatch]) -> None:
         """Append at the recorded length and record the new one."""
@@ -90,6 +96,7 @@ class NdjsonSink:
             return
         name, self._recorded = self._place(transaction)
         handle = self._handle if self._handle is not None and name == self._name else self._open(name)
+        self._is_dirty = True
         if self._disk.size(handle) > self._recorded:
             self._disk.truncate(handle, self._recorded)
         at = self._recorded
@@ -103,13 +110,14 @@ class NdjsonSink:
 
     def sync(self) -> None:
         """Make durable what was appended."""
-        if self._handle is None:
+        if self._handle is None or not self._is_dirty:
             return
         try:
             self._disk.sync(self._handle)
         except StoreError:
             self._abandon()
             raise
+        self._is_dirty = False
 
     def close(self) -> None:
         """Close the file."""
@@ -157,11 +165,21 @@ class NdjsonSink:
                 self._disk.remove(self._folder / self._name)
                 self._failed.discard(self._name)
 
-    def _cut(self, name: str, size: int) -> None:
+    def _cut(self, name: str, size: int) -> int:
+        """Cut the file to at most `size` and return its length."""
         handle = self._disk.open(self._folder / name)
         try:
-            if self._disk.size(handle) > size:
+            found = self._disk.size(handle)
+            if found > size:
                 self._disk.truncate(handle, size)
                 self._disk.sync(handle)
+            return min(found, size)
         finally:
             self._disk.close(handle)
+
+    def _set_aside(self, name: str) -> None:
+        number = 1
+        while self._disk.exists(aside := self._folder / f"{name}.unrecorded-{number}"):
+            number += 1
+        self._disk.rename(self._folder / name, aside)
+        self._disk.sync_folder(self._folder)
