@@ -100,11 +100,14 @@ class Lane:
 
     @property
     def begin(self) -> Run:
-        """The empty run before the first batch of the epoch, as far as is known."""
-        if self.is_oldest or not self.runs:
-            return Run(FIRST_SEQUENCE, FIRST_SEQUENCE - 1, 0, 0)
-        first = self.runs[0]
-        return Run(first.first, first.first - 1, first.before, first.before)
+        """The empty run before the first batch of the epoch, as far as is known.
+
+        Nothing can be missing before sequence 1, whatever the node's count of readings was there.
+        """
+        if self.runs and (not self.is_oldest or self.runs[0].first == FIRST_SEQUENCE):
+            first = self.runs[0]
+            return Run(first.first, first.first - 1, first.before, first.before)
+        return Run(FIRST_SEQUENCE, FIRST_SEQUENCE - 1, 0, 0)
 
     @property
     def watermark(self) -> int:
