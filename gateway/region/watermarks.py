@@ -91,16 +91,18 @@ class Watermarks:
             self._lock = os.open(folder / "region.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise StoreError(f"cannot use the state folder {folder}: {error.strerror}", path=str(folder)) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._db = _connect(str(path), uri=False)
-            self._prepare()
-        except BlockingIOError as error:
-            os.close(self._lock)
-            raise StoreError(f"another receiver works in {folder}", hint="one receiver per state folder") from error
-        except sqlite3.Error as error:
-            os.close(self._lock)
-            raise StoreError(f"cannot open {path}: {error}", path=str(path)) from error
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, self._lock)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._db = _connect(str(path), uri=False)
+                undo.callback(self._db.close)
+                self._prepare()
+            except BlockingIOError as error:
+                raise StoreError(f"another receiver works in {folder}", hint="one receiver per state folder") from error
+            except sqlite3.Error as error:
+                raise StoreError(f"cannot open {path}: {error}", path=str(path)) from error
+            undo.pop_all()
 
     def _prepare(self) -> None:
         pragmas = ("journal_mode = WAL", "synchronous = FULL", "cache_size = -32768", "journal_size_limit = 67108864")
