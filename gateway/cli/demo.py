@@ -27,6 +27,7 @@ from gateway.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TextIO
 
     from gateway.demo.scene import Look
 
@@ -77,24 +78,28 @@ def _shown(console: Console) -> Iterator[Callable[[Look], None]]:
         with Live(console=console, auto_refresh=False, transient=True) as picture:
             yield lambda look: picture.update(view.live(look), refresh=True)
         return
-    yield _Lines(sys.stderr.write if console.stderr else sys.stdout.write).tell
+    yield _Lines(sys.stderr if console.stderr else sys.stdout).tell
 
 
 class _Lines:
     """Prints what an act is about when it begins, and a line every two seconds."""
 
-    def __init__(self, write: Callable[[str], object]) -> None:
-        self._write = write
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._act = ""
         self._next = 0.0
 
     def tell(self, look: Look) -> None:
         if look.act != self._act:
             self._act = look.act
-            self._write(view.sentence(look) + "\n")
+            self._print(view.sentence(look) + "\n")
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_S
-            self._write(view.line(look) + "\n")
+            self._print(view.line(look) + "\n")
+
+    def _print(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()  # who reads a pipe wants to see it while it happens
 
 
 def _seconds(text: str) -> float:
