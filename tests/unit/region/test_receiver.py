@@ -65,6 +65,12 @@ def test_what_lies_before_the_first_batch_heard_of_the_oldest_epoch_is_missing()
     assert balance(lane_of(4)) == (readings_of(4), 0, readings_between(1, 3), 0)
 
 
+def test_a_count_that_does_not_begin_at_0_at_sequence_1_is_the_node_s_own_affair() -> None:
+    lane = Lane("node", "telemetry", 100)
+    receiver.take(lane, 1, 7, 3)
+    assert balance(lane) == (3, 0, 0, 0)
+
+
 def test_a_batch_that_closes_a_hole_joins_the_runs() -> None:
     lane = lane_of(1, 3)
     assert give(lane, 2) is Decision.FRESH
