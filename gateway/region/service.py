@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
+from gateway.region import receiver
 from gateway.region.intake import Intake, Message
 from gateway.region.sink.ndjson import NdjsonSink
 from gateway.region.sink.sqlite import SqliteSink
@@ -176,9 +177,9 @@ class Service:
     def _add_word(self, node: str, word: wire.Acknowledgement) -> None:
         key = (node, word.lane, word.epoch)
         known = self._words.get(key)
-        if known is not None:
-            word = word._replace(done=(known.done + word.done)[-wire.PAIRS_MAX :])
-        self._words[key] = word
+        done = receiver.pairs([*(known.done if known is not None else ()), *word.done])
+        # A node refuses a longer word. The lowest ones move its cursor; the others are said when it sends them again.
+        self._words[key] = word._replace(done=done[: wire.PAIRS_MAX])
 
     def _say(self) -> None:
         """Publish acknowledgements as far as the broker's window allows."""

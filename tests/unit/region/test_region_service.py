@@ -190,6 +190,19 @@ async def test_a_word_that_found_no_room_is_said_as_soon_as_there_is_some(tmp_pa
         assert {sequence for first, last in word.done for sequence in range(first, last + 1)} == {1, 2, 3}
 
 
+async def test_a_word_never_has_more_pairs_than_a_node_takes(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(wire, "PAIRS_MAX", 3)
+    async with running(tmp_path) as bench:
+        bench.connection.window = 0
+        for sequences in ((9, 7, 5, 3), (1, 11), (2, 4)):
+            bench.bring(*map(sent, sequences), first=sequences[0])
+            await bench.until(lambda first=sequences[0]: first in bench.connection.pubacks())
+        bench.connection.window = 1
+        await bench.until(bench.connection.words)
+        (word,) = bench.connection.words()
+        assert word.done == ((1, 5),)
+
+
 async def test_words_that_wait_are_said_on_the_next_connection(tmp_path) -> None:
     async with running(tmp_path) as bench:
         bench.subscriber.connection = None
