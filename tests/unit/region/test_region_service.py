@@ -235,6 +235,7 @@ async def test_a_group_is_cut_by_bytes_and_by_readings(tmp_path, monkeypatch) ->
         await bench.until(lambda: len(bench.connection.pubacks()) == 6)
         assert bench.connection.pubacks() == [1, 2, 3, 4, 5, 6]
         assert bench.service.counts["groups"] > 3
+    assert watermarks.report(tmp_path).lanes[0].batches == 6
 
 
 async def test_what_comes_at_qos_0_is_taken_without_puback_and_shed_beyond_the_bound(tmp_path) -> None:

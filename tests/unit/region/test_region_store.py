@@ -79,3 +79,8 @@ def test_the_stored_watermark_is_the_one_that_is_reported(region) -> None:
     region.take(sent(1), sent(2), sent(5))
     assert region.rows("SELECT watermark FROM watermark") == [(2,)]
     assert region.lane().watermark == 2
+    region.take(sent(4, 300), sent(3, 200), sent(6, 400))
+    region.take(sent(7, 400))
+    reported = [(lane.epoch, lane.watermark) for lane in region.report().lanes]
+    assert region.rows("SELECT epoch, watermark FROM watermark") == reported
+    assert reported == [(100, 2), (200, 3), (300, 4), (400, 7)]
