@@ -77,6 +77,7 @@ class NdjsonSink:
         self._handle: int | None = None
         self._is_dirty = False
         self._failed: set[str] = set()
+        self._uncut: dict[str, int] = {}
 
     def prepare(self, transaction: sqlite3.Connection) -> None:
         """Cut every file to its recorded length, and set aside what no transaction knows."""
@@ -94,8 +95,11 @@ class NdjsonSink:
         """Append at the recorded length and record the new one."""
         if not batches:
             return
+        self._cut_again()
         name, self._recorded = self._place(transaction)
-        handle = self._handle if self._handle is not None and name == self._name else self._open(name)
+        if name != self._name:
+            self._leave(transaction)
+        handle = self._open(name) if self._handle is None else self._handle
         self._is_dirty = True
         if self._disk.size(handle) > self._recorded:
             self._disk.truncate(handle, self._recorded)
@@ -131,14 +135,24 @@ class NdjsonSink:
         number = 1
         while True:
             name = f"readings-{day}-{number:04d}{SUFFIX}"
-            row = transaction.execute("SELECT bytes FROM ndjson WHERE name = ?", (name,)).fetchone()
-            recorded = row[0] if row is not None else 0
+            recorded = _recorded(transaction, name)
             if recorded < self._file_bytes_max and name not in self._failed:
                 return name, recorded
             number += 1
 
-    def _open(self, name: str) -> int:
+    def _leave(self, transaction: sqlite3.Connection) -> None:
+        """Close the file before another is begun: what it holds without a commit comes again in that one."""
+        if self._handle is None:
+            return
+        recorded = _recorded(transaction, self._name)
+        if self._disk.size(self._handle) > recorded:
+            self._disk.truncate(self._handle, recorded)
         self.close()
+        if not recorded:
+            with contextlib.suppress(StoreError):
+                self._disk.remove(self._folder / self._name)
+
+    def _open(self, name: str) -> int:
         path = self._folder / name
         is_new = not self._disk.exists(path)
         self._name = name
@@ -156,14 +170,23 @@ class NdjsonSink:
         handle, self._handle = self._handle, None
         assert handle is not None
         self._failed.add(self._name)
-        with contextlib.suppress(StoreError):
+        try:
             self._disk.truncate(handle, self._recorded)  # who reads along must not see what comes again elsewhere
+        except StoreError:
+            self._uncut[self._name] = self._recorded
         with contextlib.suppress(StoreError):
             self._disk.close(handle)
         if not self._recorded:
             with contextlib.suppress(StoreError):
                 self._disk.remove(self._folder / self._name)
                 self._failed.discard(self._name)
+
+    def _cut_again(self) -> None:
+        """Cut abandoned files that refused it before: nothing is written elsewhere while its first copy can be read."""
+        for name, size in list(self._uncut.items()):
+            if self._disk.exists(self._folder / name):
+                self._cut(name, size)
+            del self._uncut[name]
 
     def _cut(self, name: str, size: int) -> int:
         """Cut the file to at most `size` and return its length."""
@@ -183,3 +206,8 @@ class NdjsonSink:
             number += 1
         self._disk.rename(self._folder / name, aside)
         self._disk.sync_folder(self._folder)
+
+
+def _recorded(transaction: sqlite3.Connection, name: str) -> int:
+    row = transaction.execute("SELECT bytes FROM ndjson WHERE name = ?", (name,)).fetchone()
+    return row[0] if row is not None else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import random
 from pathlib import Path
@@ -83,6 +84,17 @@ def test_what_was_written_without_a_commit_is_cut_off_at_the_start(tmp_path) -> 
         assert len(region.lines()) == readings_between(1, 2)
 
 
+def test_a_shorter_group_after_one_that_failed_leaves_nothing_of_the_longer_one(tmp_path) -> None:
+    with Region(tmp_path) as region:
+        database = region.watermarks._db
+        database.execute("CREATE TRIGGER no BEFORE INSERT ON reading BEGIN SELECT RAISE(FAIL, 'no'); END")
+        with pytest.raises(StoreError):
+            region.take(sent(1), sent(2), sent(3))
+        database.execute("DROP TRIGGER no")
+        region.take(sent(1))
+        assert len(region.lines()) == readings_of(1)
+
+
 def test_a_file_that_was_moved_away_is_not_begun_again_with_a_hole(tmp_path) -> None:
     with Region(tmp_path) as region:
         region.take(sent(1))
@@ -132,22 +144,29 @@ def test_a_sync_that_fails_without_anything_to_write_never_cuts_what_is_committe
         assert lines_of(disk) == readings_of(1)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_after_power_cuts_at_any_operation_each_committed_reading_is_there_once(tmp_path: Path, seed) -> None:
+@pytest.mark.parametrize("seed", [*range(8), 441])
+def test_after_faults_and_power_cuts_at_any_operation_each_committed_reading_is_there_once(
+    tmp_path: Path, seed
+) -> None:
     chance = random.Random(seed)
-    disk = FaultDisk()
+    disk, clock = FaultDisk(), StoppedClock()
     sequence = 0
-    region = Region(tmp_path, disk)
+    region = Region(tmp_path, disk, clock)
     for _ in range(6):
-        disk.cut_power_in(chance.randrange(1, 9))
+        disk.cut_power_in(chance.randrange(1, 16))
         try:
             while True:
-                region.take(sent(sequence + 1))
-                sequence += 1
+                clock.ns += chance.choice((0, 0, DAY_NS))
+                if chance.random() < 0.3:
+                    disk.fail(chance.choice(("create", "write", "sync", "sync_folder", "truncate")))
+                with contextlib.suppress(StoreError):
+                    region.take(sent(sequence + 1), sent(sequence + 2))
+                    sequence += 2
+                    assert lines_of(disk) == readings_between(1, sequence)
         except PowerCutError:
             region.watermarks.close()
             disk.power_up(chance)
-        region = Region(tmp_path, disk)
+        region = Region(tmp_path, disk, clock)
         assert lines_of(disk) == readings_between(1, sequence) == len(region.rows())
     region.close()
 
@@ -162,3 +181,33 @@ def test_a_clock_that_steps_back_a_day_goes_on_in_that_days_file(tmp_path) -> No
         region.take(sent(3))
         assert len(region.lines()) == readings_between(1, 3)
         assert isinstance(region.ndjson_sink, NdjsonSink)
+
+
+@pytest.mark.parametrize("verb", ["write", "sync"])
+def test_what_was_not_committed_before_midnight_is_in_the_new_days_file_alone(tmp_path, verb) -> None:
+    clock, disk = StoppedClock(), FaultDisk()
+    with Region(tmp_path, disk, clock) as region:
+        region.take(sent(1))
+        disk.fail(verb, errno.ENOSPC, after=verb == "write")
+        with pytest.raises(StoreError):
+            region.take(sent(2), sent(3))
+        clock.ns += DAY_NS
+        region.take(sent(2), sent(3))
+        assert lines_of(disk) == readings_between(1, 3) == len(region.rows())
+
+
+def test_a_group_whose_commit_fails_before_midnight_is_in_the_new_days_file_alone(tmp_path) -> None:
+    clock, disk = StoppedClock(), FaultDisk()
+    with Region(tmp_path, disk, clock) as region:
+        region.take(sent(1))
+        database = region.watermarks._db
+        database.execute("PRAGMA foreign_keys = ON")
+        database.execute("CREATE TABLE one (id INTEGER PRIMARY KEY)")
+        database.execute("CREATE TABLE other (id REFERENCES one DEFERRABLE INITIALLY DEFERRED)")
+        database.execute("CREATE TRIGGER no AFTER INSERT ON reading BEGIN INSERT INTO other VALUES (1); END")
+        with pytest.raises(StoreError, match="cannot commit"):
+            region.take(sent(2))
+        database.execute("DROP TRIGGER no")
+        clock.ns += DAY_NS
+        region.take(sent(2))
+        assert lines_of(disk) == readings_between(1, 2) == len(region.rows())
