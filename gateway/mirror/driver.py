@@ -147,11 +147,11 @@ class MirrorDriver:
                 epoch, first, last, data = found.epoch, found.first, found.last, gap_format.encode(found)
             self._session.sending(wanted.lane, epoch, first, last, time.monotonic_ns())
             self._counts["sent_bytes"] += len(data)
-            group.create_task(self._publish(link, wanted.lane, first, data), name=f"{self.name}: publish")
+            group.create_task(self._publish(link, wanted.lane, first, last, data), name=f"{self.name}: publish")
 
-    async def _publish(self, link: Link, lane: str, first: int, data: bytes) -> None:
+    async def _publish(self, link: Link, lane: str, first: int, last: int, data: bytes) -> None:
         await link.publish(wire.batch_topic(self._region.topic_prefix, self._node, lane), data)
-        self._moved(lane, self._session.broker_took(lane, first))
+        self._moved(lane, self._session.broker_took(lane, first, last))
 
     async def _hear(self, link: Link) -> None:
         async for payload in link.messages():

@@ -82,7 +82,8 @@ class Session:
         for lane, parcels in self._parcels.items():
             for parcel in parcels.values():
                 if parcel.due_ns <= now_ns and not parcel.is_acknowledged:
-                    return Wanted(lane, parcel.first)
+                    # A gap may begin before the cursor; what lies there the spool may have forgotten.
+                    return Wanted(lane, max(parcel.first, self._cursors[lane] + 1))
             if room > 0 and self._next[lane] <= head(lane):
                 return Wanted(lane, self._next[lane])
         return None
@@ -101,10 +102,11 @@ class Session:
         parcels[first] = Parcel(lane, epoch, first, last, now_ns + wait_ns, sends)
         self._next[lane] = max(self._next[lane], last + 1)
 
-    def broker_took(self, lane: str, first: int) -> int | None:
+    def broker_took(self, lane: str, first: int, last: int) -> int | None:
         """Note the broker's acknowledgement; return the new cursor if it moved, where that is what counts."""
         parcel = self._parcels[lane].get(first)
-        if parcel is None or parcel.is_acknowledged:
+        # A late word about a batch says nothing about the gap that took its place.
+        if parcel is None or parcel.last != last or parcel.is_acknowledged:
             return None
         parcel.is_taken = True
         return None if self._by_receiver else self._acknowledge([parcel])

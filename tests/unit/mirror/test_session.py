@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.mirror.session import DOUBLINGS_MAX, GRACE_NS, Session, Wanted
 
@@ -63,8 +63,8 @@ def test_what_the_broker_took_counts_only_where_the_broker_is_believed() -> None
     believed, asked = session(by_receiver=False), session()
     for window in (believed, asked):
         send_all(window, {"alarm": 0, "telemetry": 1})
-    assert believed.broker_took("telemetry", 1) == 1
-    assert asked.broker_took("telemetry", 1) is None
+    assert believed.broker_took("telemetry", 1, 1) == 1
+    assert asked.broker_took("telemetry", 1, 1) is None
     assert asked.receiver_has("telemetry", 1, [(1, 1)]) == 1
 
 
@@ -103,7 +103,7 @@ def test_after_a_link_ended_what_the_broker_did_not_take_is_sent_again_after_the
     window = session()
     heads = {"alarm": 0, "telemetry": 2}
     send_all(window, heads)
-    window.broker_took("telemetry", 1)
+    window.broker_took("telemetry", 1, 1)
     window.link_ended(5)
     assert send_all(window, heads, 5 + GRACE_NS - 1) == []
     assert send_all(window, heads, 5 + GRACE_NS) == [("telemetry", 2)]
@@ -121,17 +121,36 @@ def test_batches_in_flight_that_became_a_gap_are_replaced_by_it() -> None:
     assert window.receiver_has("telemetry", 1, [(1, 2)]) == 3
 
 
+def test_a_late_word_of_the_broker_about_a_batch_does_not_count_for_the_gap_in_its_place() -> None:
+    window = session(by_receiver=False)
+    send_all(window, {"alarm": 0, "telemetry": 2})
+    window.link_ended(0)
+    window.sending("telemetry", 1, 1, 2, GRACE_NS)
+    assert window.broker_took("telemetry", 1, 1) is None
+    assert window.broker_took("telemetry", 1, 2) == 2
+
+
+def test_a_gap_that_began_before_the_cursor_is_asked_for_where_the_cursor_stands() -> None:
+    window = session(cursors={"telemetry": 5})
+    window.sending("telemetry", 1, 3, 8, 0)
+    window.link_ended(0)
+    assert window.next_wanted({"telemetry": 8}.__getitem__, GRACE_NS) == ("telemetry", 6)
+
+
 class Mirroring(RuleBasedStateMachine):
     """A spool that grows and evicts, a broker, a receiver that has what it was sent, links that end, time."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.window = session()
+    @initialize(by_receiver=st.booleans())
+    def begin(self, *, by_receiver: bool) -> None:
+        self.by_receiver = by_receiver
+        self.window = session(by_receiver=by_receiver)
         self.heads = dict.fromkeys(LANES, 0)
-        self.evicted = dict.fromkeys(LANES, 0)
+        self.lost: dict[str, list[tuple[int, int]]] = {lane: [] for lane in LANES}
+        self.forgotten = dict.fromkeys(LANES, 0)
         self.now_ns = 0
         self.under_way: list[tuple[str, int, int]] = []
         self.had: dict[str, set[int]] = {lane: set() for lane in LANES}
+        self.sent: dict[str, set[int]] = {lane: set() for lane in LANES}
         self.cursors = dict.fromkeys(LANES, 0)
 
     def moved(self, lane: str, cursor: int | None) -> None:
@@ -144,9 +163,21 @@ class Mirroring(RuleBasedStateMachine):
     def append(self, lane: str, number: int) -> None:
         self.heads[lane] += number
 
-    @rule(lane=st.sampled_from(LANES), share=st.floats(0, 1))
-    def evict(self, lane: str, share: float) -> None:
-        self.evicted[lane] = max(self.evicted[lane], int(share * self.heads[lane]))
+    @rule(lane=st.sampled_from(LANES), first=st.integers(1, 12), length=st.integers(0, 6), is_oldest=st.booleans())
+    def lose(self, lane: str, first: int, length: int, *, is_oldest: bool) -> None:
+        """Evict the oldest, or damage anything: a gap that touches another becomes one with it."""
+        first, last = (1 if is_oldest else first), min(first + length, self.heads[lane])
+        if first > last:
+            return
+        touching = [gap for gap in self.lost[lane] if gap[0] <= last + 1 and first <= gap[1] + 1]
+        self.lost[lane] = [gap for gap in self.lost[lane] if gap not in touching]
+        bounds = [(first, last), *touching]
+        self.lost[lane].append((min(low for low, _ in bounds), max(high for _, high in bounds)))
+
+    @rule(lane=st.sampled_from(LANES))
+    def forget_what_the_region_has(self, lane: str) -> None:
+        """A gap that began before the cursor begins at the cursor from now on."""
+        self.forgotten[lane] = self.cursors[lane]
 
     @rule(number=st.integers(1, 6))
     def send(self, number: int) -> None:
@@ -156,31 +187,46 @@ class Mirroring(RuleBasedStateMachine):
                 return
             lane, sequence = wanted
             assert self.cursors[lane] < sequence <= self.heads[lane]
-            is_gap = sequence <= self.evicted[lane]
-            first, last = (1, self.evicted[lane]) if is_gap else (sequence, sequence)
+            gaps = [gap for gap in self.lost[lane] if gap[0] <= sequence <= gap[1]]
+            first, last = gaps[0] if gaps else (sequence, sequence)
+            first = max(first, self.forgotten[lane] + 1)
             self.window.sending(lane, 1, first, last, self.now_ns)
             self.under_way.append((lane, first, last))
+            self.sent[lane].update(range(first, last + 1))
+            again = self.window.next_wanted(self.heads.__getitem__, self.now_ns)
+            assert again is None or again.lane != lane or not first <= again.sequence <= last, "it sends for ever"
 
     @precondition(lambda self: self.under_way)
-    @rule(data=st.data(), is_lost=st.booleans())
-    def the_broker_takes(self, *, data: st.DataObject, is_lost: bool) -> None:
+    @rule(data=st.data())
+    def the_broker_takes(self, *, data: st.DataObject) -> None:
         lane, first, last = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
-        if not is_lost:
-            self.had[lane].update(range(first, last + 1))
-            self.moved(lane, self.window.broker_took(lane, first))
+        self.had[lane].update(range(first, last + 1))
+        self.moved(lane, self.window.broker_took(lane, first, last))
 
-    @rule(lane=st.sampled_from(LANES), first=st.integers(1, 20), length=st.integers(0, 20), epoch=st.integers(1, 2))
-    def the_receiver_says(self, lane: str, first: int, length: int, epoch: int) -> None:
+    @rule(lane=st.sampled_from(LANES), first=st.integers(1, 20), length=st.integers(0, 20))
+    def the_receiver_says(self, lane: str, first: int, length: int) -> None:
+        """It says so once, twice, late, about a part; but only of what it has."""
         if set(range(first, first + length + 1)) <= self.had[lane]:
-            self.moved(lane, self.window.receiver_has(lane, epoch, [(first, first + length)]))
+            self.moved(lane, self.window.receiver_has(lane, 1, [(first, first + length)]))
+
+    @rule(lane=st.sampled_from([*LANES, "unknown"]), first=st.integers(-1, 20), length=st.integers(-1, 20))
+    def someone_speaks_of_another_epoch(self, lane: str, first: int, length: int) -> None:
+        assert self.window.receiver_has(lane, 2, [(first, first + length)]) is None
+
+    @rule(lane=st.sampled_from(LANES), ahead=st.integers(1, 20))
+    def the_receiver_speaks_of_what_was_never_sent(self, lane: str, ahead: int) -> None:
+        first = max(self.sent[lane], default=0) + ahead
+        assert self.window.receiver_has(lane, 1, [(first, first + ahead)]) is None
 
     @rule(step=st.sampled_from([1, GRACE_NS, RESEND_NS]))
     def time_passes(self, step: int) -> None:
         self.now_ns += step
 
-    @rule()
-    def the_link_ends(self) -> None:
-        self.under_way.clear()
+    @rule(is_forgotten=st.booleans())
+    def the_link_ends(self, *, is_forgotten: bool) -> None:
+        """What was on its way is lost, or arrives late all the same."""
+        if is_forgotten:
+            self.under_way.clear()
         self.window.link_ended(self.now_ns)
 
     @invariant()
@@ -188,14 +234,24 @@ class Mirroring(RuleBasedStateMachine):
         assert self.window.in_flight <= IN_FLIGHT_MAX
         assert {lane: self.window.cursor(lane) for lane in LANES} == self.cursors
 
+    @invariant()
+    def what_is_sent_and_not_acknowledged_is_due_some_day(self) -> None:
+        deadline_ns = self.window.deadline_ns
+        assert (deadline_ns is not None) == (self.window.in_flight > 0)
+        assert deadline_ns is None or deadline_ns <= self.now_ns + (RESEND_NS << DOUBLINGS_MAX)
+
     def teardown(self) -> None:
-        """A link that holds and a receiver that answers bring everything home, in bounded turns."""
+        """A link that holds and a region that answers bring everything home, in bounded turns."""
+        if not hasattr(self, "window"):
+            return
         for _ in range(200):
             self.now_ns += RESEND_NS << DOUBLINGS_MAX
             self.send(1)
             for lane, first, last in self.under_way:
                 self.had[lane].update(range(first, last + 1))
-                self.moved(lane, self.window.receiver_has(lane, 1, [(first, last)]))
+                self.moved(lane, self.window.broker_took(lane, first, last))
+                if self.by_receiver:
+                    self.moved(lane, self.window.receiver_has(lane, 1, [(first, last)]))
             self.under_way.clear()
         assert self.cursors == self.heads
         assert self.window.in_flight == 0
