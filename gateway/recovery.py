@@ -191,6 +191,6 @@ class Recovery:
         pipeline = recovered.pipeline
         pipeline.epoch = self._spool.mint_epoch(self._clock.wall_ns() // 10**9)
         for lane in pipeline.sequences:
-            pipeline.resume_after(lane, self._spool.head(lane))
+            pipeline.resume_after(lane, self._spool.head(lane), self._spool.readings(lane))
         recovered.epoch_began = True
         recovered.notes.append(f"{reason}: epoch {pipeline.epoch} begins")

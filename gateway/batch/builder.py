@@ -110,9 +110,13 @@ class LaneBuilder:
         self._clear()
         return batch
 
-    def resume_after(self, sequence: int) -> None:
-        """Let the next batch be the one after `sequence`: where the spool ended, when a new epoch begins."""
+    def resume_after(self, sequence: int, readings: int) -> None:
+        """Let the next batch be the one after `sequence`, with `readings` before it: where the ring of a lane ends.
+
+        Only together with a new epoch: it may step back to where batches were made that the ring has lost.
+        """
         self.sequence = sequence
+        self.readings_sealed = readings
 
     def state(self) -> State:
         """Return what `restore` needs. It shares the open rows: encode it before the next `append`."""

@@ -45,7 +45,7 @@ OVERHEAD_BYTES: Final = 2 * HEADER_BYTES
 
 
 class Position(NamedTuple):
-    """A place in a lane: after batch `sequence` of `epoch`, with `readings` of that epoch up to and including it."""
+    """A place in a lane: after batch `sequence` of `epoch`, with `readings` of the ring up to and including it."""
 
     sequence: int
     epoch: int

@@ -144,6 +144,11 @@ class Spool:
         ring = self._rings.get(lane)
         return ring.contents.head.sequence if ring else 0
 
+    def readings(self, lane: str) -> int:
+        """Return how many readings a lane has been given up to its head, those that are gone included."""
+        ring = self._rings.get(lane)
+        return ring.contents.head.readings if ring else 0
+
     def oldest(self, lane: str) -> int:
         """Return the first sequence that is stored; one after the head when there is none."""
         ring = self._rings.get(lane)

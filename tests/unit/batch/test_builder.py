@@ -59,16 +59,16 @@ def test_a_batch_taken_holds_the_rows_in_order_of_arrival_and_the_next_begins_em
     assert (lane.due_at, lane.is_full, lane.open_readings) == (None, False, 0)
 
 
-def test_the_line_of_readings_goes_on_across_batches_and_epochs():
+def test_the_line_of_readings_of_a_new_epoch_goes_on_where_the_ring_ends():
     lane = builder()
     lane.append("a", 1, {"x": 1, "y": 1}, at=0)
     lane.take(0, 0, {})
     lane.epoch = 8
-    lane.resume_after(40)
+    lane.resume_after(40, 700)
     lane.append("a", 2, {"x": 1}, at=0)
     batch = lane.take(0, 0, {})
-    assert (batch.id.epoch, batch.id.sequence, batch.readings_before) == (8, 41, 2)
-    assert lane.readings_sealed == 3
+    assert (batch.id.epoch, batch.id.sequence, batch.readings_before) == (8, 41, 700)
+    assert lane.readings_sealed == 701
 
 
 def test_a_restored_builder_shares_nothing_with_the_one_it_came_from():

@@ -264,9 +264,9 @@ def test_finishing_closes_windows_and_seals_all_and_the_successor_carries_the_bo
 def test_a_new_epoch_and_sequence_hold_for_the_batches_to_come() -> None:
     one = machine()
     one.epoch = 9
-    one.resume_after("a", 41)
+    one.resume_after("a", 41, 500)
     (batch,) = applied(one, group(*[("json/a", b'{"v":1}')] * 7)).batches
-    assert (one.epoch, batch.id.epoch, batch.id.sequence) == (9, 9, 42)
+    assert (one.epoch, batch.id.epoch, batch.id.sequence, batch.readings_before) == (9, 9, 42, 500)
 
 
 def test_slices_are_bounded_by_messages_and_by_bytes() -> None:
