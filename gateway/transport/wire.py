@@ -58,5 +58,5 @@ def decode_acknowledgement(data: bytes) -> Acknowledgement:
             raise BatchError("acknowledgement of an unknown version or without bound", version=fields["v"])
         done = tuple((int(first), int(last)) for first, last in fields["done"])
         return Acknowledgement(str(fields["receiver"]), str(fields["lane"]), int(fields["epoch"]), done)
-    except (cbor2.CBORDecodeError, KeyError, TypeError, ValueError) as error:
+    except (cbor2.CBORDecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise BatchError(f"not an acknowledgement: {error}") from error

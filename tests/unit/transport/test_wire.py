@@ -26,6 +26,8 @@ def test_an_acknowledgement_comes_back_as_it_was_and_has_one_form() -> None:
         cbor2.dumps({"v": 2, "receiver": "r", "lane": "l", "epoch": 1, "done": []}),
         cbor2.dumps({"v": 1, "receiver": "r", "lane": "l", "epoch": 1, "done": [[1]]}),
         cbor2.dumps({"v": 1, "receiver": "r", "lane": "l", "epoch": 1, "done": 5}),
+        cbor2.dumps({"v": 1, "receiver": "r", "lane": "l", "epoch": 1, "done": [[1, float("inf")]]}),
+        b"\x81" * 10_000,
         cbor2.dumps({"v": 1, "receiver": "r", "lane": "l", "epoch": 1, "done": [[1, 1]] * 5000}),
         cbor2.dumps({"v": 1, "receiver": "r", "lane": "l", "epoch": "x", "done": []}),
     ],
