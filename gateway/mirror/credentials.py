@@ -13,20 +13,31 @@ if TYPE_CHECKING:
 
 
 class Credentials:
-    """CA, certificate and key of one region. Renewal may write file by file: a set that does not fit is not used."""
+    """CA, certificate and key of one region.
+
+    Renewal may write file by file, or fail half-way: a set that does not fit is not used, and reported in `fault`; what
+    was read before goes on being used, so that a link which breaks meanwhile can be made again.
+    """
 
     def __init__(self, ca: str, certificate: str, key: str) -> None:
         self._paths = (ca, certificate, key)
+        self._context: ssl.SSLContext | None = None
         self._used: tuple[object, ...] | None = None
         self._refused: tuple[object, ...] | None = None
         self.fault = ""
 
     def context(self) -> ssl.SSLContext:
-        """Return a context of the files as they are now. Raises `CredentialError`."""
+        """Return a context of the files as they are now, or of the last that fitted. Raises `CredentialError`."""
         state = self._state()
-        context = client_context(*self._paths)
-        self._used, self.fault = state, ""
-        return context
+        try:
+            self._context = client_context(*self._paths)
+        except CredentialError as error:
+            if self._context is None:
+                raise
+            self._refuse(state, error)
+        else:
+            self._used, self.fault = state, ""
+        return self._context
 
     def have_changed(self) -> bool:
         """Say whether files other than those in use are there and fit together; what does not fit is in `fault`."""
@@ -36,9 +47,12 @@ class Credentials:
         try:
             client_context(*self._paths)
         except CredentialError as error:
-            self._refused, self.fault = state, f"new credentials are not used: {error.fault}"
+            self._refuse(state, error)
             return False
         return True
+
+    def _refuse(self, state: tuple[object, ...], error: CredentialError) -> None:
+        self._refused, self.fault = state, f"new credentials are not used: {error.fault}"
 
     def _state(self) -> tuple[object, ...]:
         return tuple(_state_of(Path(path)) for path in self._paths)

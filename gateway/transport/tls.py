@@ -52,7 +52,7 @@ def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
     try:
         # A password of our own keeps OpenSSL from asking at the terminal when the key is encrypted.
         context.load_cert_chain(certificate, key, password="")
-    except (ssl.SSLError, ValueError) as error:
+    except (OSError, ValueError) as error:  # SSLError is an OSError, and so is a file that vanishes between two reads
         reason = getattr(error, "reason", None) or str(error)
         fault = "do not belong together" if reason == "KEY_VALUES_MISMATCH" else f"cannot be used ({reason})"
         raise CredentialError(f"{certificate} and {key} {fault}", path=certificate) from error
