@@ -66,7 +66,7 @@ class MirrorDriver:
             in_flight_max=region.in_flight_max,
             resend_after_ns=region.resend_after_ns,
         )
-        self._counts = {"connects": 0, "faults": 0, "sent_bytes": 0, "not_understood": 0}
+        self._counts = {"connects": 0, "faults": 0, "sent_bytes": 0, "not_understood": 0, "unheard": 0}
 
     def notify(self) -> None:
         """Look at the spool again."""
@@ -103,21 +103,23 @@ class MirrorDriver:
             "connected": self.is_connected,
             "last_fault": self.last_fault or self._credentials.fault,
             "in_flight": self._session.in_flight,
-            "cursors": {lane: self._session.cursor(lane) for lane in self._spool.lanes},
+            "cursors": self._session.cursors,
             **self._session.counts,
             **self._counts,
         }
 
     async def _connect(self) -> None:
         region = self._region
+        context = await asyncio.get_running_loop().run_in_executor(self._readers, self._credentials.context)
         async with mqtt.connected(
             region.host,
             region.port,
             f"edge-gateway-{self._node}-{region.name}",
             wire.acknowledgement_topic(region.topic_prefix, self._node),
-            self._credentials.context(),
+            context,
             keep_alive_s=region.keep_alive_ns / _NS,
             acknowledged_within_s=region.resend_after_ns / _NS,
+            on_unheard=self._count_unheard,
         ) as link:
             self._connected_at, self.last_fault = time.monotonic(), ""
             self._counts["connects"] += 1
@@ -130,6 +132,8 @@ class MirrorDriver:
         loop = asyncio.get_running_loop()
         while True:
             self._work.clear()
+            for lane in self._spool.lanes:  # the journal may bring back one that is configured no more
+                self._session.add_lane(lane, self._spool.cursor(self.name, lane))
             wanted = None if self._renewing else self._session.next_wanted(self._spool.head, time.monotonic_ns())
             if wanted is None:
                 await self._wait_for_work()
@@ -145,13 +149,14 @@ class MirrorDriver:
                 epoch, first, last, data = found.id.epoch, found.id.sequence, found.id.sequence, found.data
             else:
                 epoch, first, last, data = found.epoch, found.first, found.last, gap_format.encode(found)
-            self._session.sending(wanted.lane, epoch, first, last, time.monotonic_ns())
+            if not self._session.sending(wanted.lane, epoch, first, last):
+                continue
             self._counts["sent_bytes"] += len(data)
             group.create_task(self._publish(link, wanted.lane, first, last, data), name=f"{self.name}: publish")
 
     async def _publish(self, link: Link, lane: str, first: int, last: int, data: bytes) -> None:
         await link.publish(wire.batch_topic(self._region.topic_prefix, self._node, lane), data)
-        self._moved(lane, self._session.broker_took(lane, first, last))
+        self._moved(lane, self._session.broker_took(lane, first, last, time.monotonic_ns()))
 
     async def _hear(self, link: Link) -> None:
         async for payload in link.messages():
@@ -187,6 +192,9 @@ class MirrorDriver:
         while self._session.in_flight and loop.time() < give_up_at:  # noqa: ASYNC110  # once in months, and bounded
             await asyncio.sleep(CREDENTIALS_S / 10)  # once in months, and bounded
         raise _CredentialsChanged
+
+    def _count_unheard(self) -> None:
+        self._counts["unheard"] += 1
 
     def _note(self, error: GatewayError) -> None:
         self._counts["faults"] += 1

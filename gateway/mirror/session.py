@@ -8,10 +8,11 @@ acknowledged ones only, in `_advance` alone. It never moves back.
 Acknowledged means, by choice: the region's broker has taken it, or the receiver has said so after its durable write. A
 receiver's word is about identities, so one that names another epoch than was sent is not ours and is counted.
 
-A parcel is sent again when it was not acknowledged within `resend_after_ns`, then after twice that, and so on up to
-`2**DOUBLINGS_MAX` times (a receiver that is down for a night must not fill its broker with copies); and when the link
-ended before the broker took it, after `GRACE_NS` in which words that waited at the broker may still arrive. Sending
-twice is harmless: the receiver knows identities. Times are nanoseconds on any clock that does not step.
+A parcel is sent again when the link ended before the broker took it, after `GRACE_NS` in which words that waited at the
+broker may still arrive; and when the broker took it and nobody acknowledged it within `resend_after_ns`, then after
+twice that, and so on up to `2**DOUBLINGS_MAX` times (a receiver that is down for a night must not fill its broker with
+copies). What is still on its way is never sent again: on a slow link the copies would leave no room for anything else.
+Sending twice is harmless: the receiver knows identities. Times are nanoseconds on any clock that does not step.
 """
 
 from __future__ import annotations
@@ -35,14 +36,17 @@ class Wanted(NamedTuple):
 
 @dataclass(slots=True)
 class Parcel:
-    """Something in flight: sequences `first` to `last` of one lane, sent `sends` times. `due_ns`: when it is again."""
+    """Something in flight: sequences `first` to `last` of one lane, sent `sends` times.
+
+    `due_ns` is when it is sent again; None while it is on its way to the broker.
+    """
 
     lane: str
     epoch: int
     first: int
     last: int
-    due_ns: int
     sends: int
+    due_ns: int | None = None
     is_taken: bool = False
     is_acknowledged: bool = False
 
@@ -56,14 +60,24 @@ class Session:
         self._by_receiver = by_receiver
         self._in_flight_max = in_flight_max
         self._resend_after_ns = resend_after_ns
-        self._cursors = dict(cursors)
-        self._next = {lane: cursor + 1 for lane, cursor in cursors.items()}
-        self._parcels: dict[str, dict[int, Parcel]] = {lane: {} for lane in cursors}
+        self._cursors: dict[str, int] = {}
+        self._next: dict[str, int] = {}
+        self._parcels: dict[str, dict[int, Parcel]] = {}
+        for lane, cursor in cursors.items():
+            self.add_lane(lane, cursor)
         self.counts = {"sent": 0, "resent": 0, "acknowledged": 0, "foreign_acknowledgements": 0}
 
-    def cursor(self, lane: str) -> int:
-        """Return the highest sequence up to which the region has everything."""
-        return self._cursors[lane]
+    def add_lane(self, lane: str, cursor: int) -> None:
+        """Mirror one lane more, after those that are known; nothing when it is known already."""
+        if lane not in self._cursors:
+            self._cursors[lane] = cursor
+            self._next[lane] = cursor + 1
+            self._parcels[lane] = {}
+
+    @property
+    def cursors(self) -> dict[str, int]:
+        """Per lane the highest sequence up to which the region has everything."""
+        return dict(self._cursors)
 
     @property
     def in_flight(self) -> int:
@@ -73,42 +87,50 @@ class Session:
     def link_ended(self, now_ns: int) -> None:
         """Let what the broker has not taken become due again, after the grace."""
         for parcel in self._all():
-            if not parcel.is_taken:
-                parcel.due_ns = min(parcel.due_ns, now_ns + GRACE_NS)
+            if not parcel.is_taken and parcel.due_ns is None:
+                parcel.due_ns = now_ns + GRACE_NS
 
     def next_wanted(self, head: Callable[[str], int], now_ns: int) -> Wanted | None:
         """Return what to send now: what is due again first, then what is new while the window has room."""
         room = self._in_flight_max - self.in_flight
         for lane, parcels in self._parcels.items():
             for parcel in parcels.values():
-                if parcel.due_ns <= now_ns and not parcel.is_acknowledged:
+                if parcel.due_ns is not None and parcel.due_ns <= now_ns and not parcel.is_acknowledged:
                     # A gap may begin before the cursor; what lies there the spool may have forgotten.
                     return Wanted(lane, max(parcel.first, self._cursors[lane] + 1))
             if room > 0 and self._next[lane] <= head(lane):
                 return Wanted(lane, self._next[lane])
         return None
 
-    def sending(self, lane: str, epoch: int, first: int, last: int, now_ns: int) -> None:
-        """Note that the parcel `first` to `last` is being sent; it holds the sequence that was wanted."""
+    def sending(self, lane: str, epoch: int, first: int, last: int) -> bool:
+        """Note that the parcel `first` to `last` is being sent; it holds the sequence that was wanted.
+
+        False when it need not be: it was acknowledged after it was wanted.
+        """
         parcels = self._parcels[lane]
         again = [parcel for parcel in parcels.values() if parcel.first <= last and first <= parcel.last]
+        if last <= self._cursors[lane] or any(
+            parcel.is_acknowledged and parcel.first <= first and last <= parcel.last for parcel in again
+        ):
+            return False
         self.counts["resent" if again else "sent"] += 1
         for parcel in again:
             # What was a batch may be part of a gap by now: the gap takes its place.
             if not parcel.is_acknowledged:
                 del parcels[parcel.first]
         sends = 1 + max((parcel.sends for parcel in again), default=0)
-        wait_ns = self._resend_after_ns << min(sends - 1, DOUBLINGS_MAX)
-        parcels[first] = Parcel(lane, epoch, first, last, now_ns + wait_ns, sends)
+        parcels[first] = Parcel(lane, epoch, first, last, sends)
         self._next[lane] = max(self._next[lane], last + 1)
+        return True
 
-    def broker_took(self, lane: str, first: int, last: int) -> int | None:
+    def broker_took(self, lane: str, first: int, last: int, now_ns: int) -> int | None:
         """Note the broker's acknowledgement; return the new cursor if it moved, where that is what counts."""
         parcel = self._parcels[lane].get(first)
         # A late word about a batch says nothing about the gap that took its place.
         if parcel is None or parcel.last != last or parcel.is_acknowledged:
             return None
         parcel.is_taken = True
+        parcel.due_ns = now_ns + (self._resend_after_ns << min(parcel.sends - 1, DOUBLINGS_MAX))
         return None if self._by_receiver else self._acknowledge([parcel])
 
     def receiver_has(self, lane: str, epoch: int, done: Iterable[tuple[int, int]]) -> int | None:
@@ -128,7 +150,8 @@ class Session:
     @property
     def deadline_ns(self) -> int | None:
         """When something in flight is due again; None when nothing is."""
-        return min((parcel.due_ns for parcel in self._all() if not parcel.is_acknowledged), default=None)
+        waiting = (parcel.due_ns for parcel in self._all() if not parcel.is_acknowledged)
+        return min((due_ns for due_ns in waiting if due_ns is not None), default=None)
 
     def _all(self) -> Iterable[Parcel]:
         return (parcel for parcels in self._parcels.values() for parcel in parcels.values())

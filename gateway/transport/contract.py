@@ -17,7 +17,7 @@ class Link(Protocol):
     """One connection to a region."""
 
     async def publish(self, topic: str, payload: bytes) -> None:
-        """Return when the region's broker has acknowledged the message; `LinkError` when it will not."""
+        """Return when the region's broker has acknowledged the message; `LinkError` when it refuses it or is silent."""
 
     def messages(self) -> AsyncIterator[bytes]:
         """Yield the payloads that the region sends us, until the link fails with `LinkError`."""

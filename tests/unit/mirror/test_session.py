@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Callable
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import settings
@@ -29,7 +30,7 @@ def send_all(window: Session, heads: dict[str, int], now_ns: int = 0) -> list[Wa
     """Send one batch after the other until there is nothing to send, and return what was sent."""
     sent = []
     while (wanted := window.next_wanted(heads.__getitem__, now_ns)) is not None:
-        window.sending(wanted.lane, 1, wanted.sequence, wanted.sequence, now_ns)
+        window.sending(wanted.lane, 1, wanted.sequence, wanted.sequence)
         sent.append(wanted)
     return sent
 
@@ -55,7 +56,7 @@ def test_the_cursor_moves_over_contiguous_acknowledged_batches_only() -> None:
     send_all(window, {"alarm": 0, "telemetry": 4})
     assert window.receiver_has("telemetry", 1, [(2, 3)]) is None
     assert window.receiver_has("telemetry", 1, [(1, 1)]) == 3
-    assert window.cursor("telemetry") == 3
+    assert window.cursors["telemetry"] == 3
     assert window.in_flight == 1
 
 
@@ -63,8 +64,8 @@ def test_what_the_broker_took_counts_only_where_the_broker_is_believed() -> None
     believed, asked = session(by_receiver=False), session()
     for window in (believed, asked):
         send_all(window, {"alarm": 0, "telemetry": 1})
-    assert believed.broker_took("telemetry", 1, 1) == 1
-    assert asked.broker_took("telemetry", 1, 1) is None
+    assert believed.broker_took("telemetry", 1, 1, 0) == 1
+    assert asked.broker_took("telemetry", 1, 1, 0) is None
     assert asked.receiver_has("telemetry", 1, [(1, 1)]) == 1
 
 
@@ -85,12 +86,21 @@ def test_a_word_about_what_was_never_sent_changes_nothing(done: list[tuple[int, 
     assert window.in_flight == 2
 
 
+def test_what_is_on_its_way_to_the_broker_is_not_sent_again_however_long_it_takes() -> None:
+    window = session()
+    heads = {"alarm": 0, "telemetry": 1}
+    send_all(window, heads)
+    assert window.deadline_ns is None
+    assert send_all(window, heads, 1000 * RESEND_NS) == []
+
+
 def test_a_batch_is_sent_again_ever_more_seldom_while_nobody_acknowledges_it() -> None:
     window = session()
     heads = {"alarm": 0, "telemetry": 1}
     now_ns, times = 0, []
     for _ in range(DOUBLINGS_MAX + 3):
         assert send_all(window, heads, now_ns) == [("telemetry", 1)]
+        window.broker_took("telemetry", 1, 1, now_ns)
         times.append(now_ns)
         assert window.deadline_ns is not None
         assert send_all(window, heads, window.deadline_ns - 1) == []
@@ -103,7 +113,7 @@ def test_after_a_link_ended_what_the_broker_did_not_take_is_sent_again_after_the
     window = session()
     heads = {"alarm": 0, "telemetry": 2}
     send_all(window, heads)
-    window.broker_took("telemetry", 1, 1)
+    window.broker_took("telemetry", 1, 1, 0)
     window.link_ended(5)
     assert send_all(window, heads, 5 + GRACE_NS - 1) == []
     assert send_all(window, heads, 5 + GRACE_NS) == [("telemetry", 2)]
@@ -116,7 +126,7 @@ def test_batches_in_flight_that_became_a_gap_are_replaced_by_it() -> None:
     window.receiver_has("telemetry", 1, [(3, 3)])
     window.link_ended(0)
     assert window.next_wanted(heads.__getitem__, GRACE_NS) == ("telemetry", 1)
-    window.sending("telemetry", 1, 1, 2, GRACE_NS)
+    window.sending("telemetry", 1, 1, 2)
     assert send_all(window, heads, GRACE_NS) == [("telemetry", 4)]
     assert window.receiver_has("telemetry", 1, [(1, 2)]) == 3
 
@@ -125,16 +135,35 @@ def test_a_late_word_of_the_broker_about_a_batch_does_not_count_for_the_gap_in_i
     window = session(by_receiver=False)
     send_all(window, {"alarm": 0, "telemetry": 2})
     window.link_ended(0)
-    window.sending("telemetry", 1, 1, 2, GRACE_NS)
-    assert window.broker_took("telemetry", 1, 1) is None
-    assert window.broker_took("telemetry", 1, 2) == 2
+    window.sending("telemetry", 1, 1, 2)
+    assert window.broker_took("telemetry", 1, 1, 0) is None
+    assert window.broker_took("telemetry", 1, 2, 0) == 2
 
 
 def test_a_gap_that_began_before_the_cursor_is_asked_for_where_the_cursor_stands() -> None:
     window = session(cursors={"telemetry": 5})
-    window.sending("telemetry", 1, 3, 8, 0)
+    window.sending("telemetry", 1, 3, 8)
     window.link_ended(0)
     assert window.next_wanted({"telemetry": 8}.__getitem__, GRACE_NS) == ("telemetry", 6)
+
+
+def test_what_is_acknowledged_while_it_is_read_again_is_not_sent_again() -> None:
+    window = session()
+    heads = {"alarm": 0, "telemetry": 3}
+    send_all(window, heads)
+    window.link_ended(0)
+    assert window.next_wanted(heads.__getitem__, GRACE_NS) == ("telemetry", 1)
+    window.receiver_has("telemetry", 1, [(1, 1), (3, 3)])
+    assert not window.sending("telemetry", 1, 1, 1)
+    assert not window.sending("telemetry", 1, 3, 3)
+    assert send_all(window, heads, GRACE_NS) == [("telemetry", 2)]
+
+
+def test_a_lane_that_appears_later_is_mirrored_from_its_cursor() -> None:
+    window = session(cursors={"telemetry": 1})
+    window.add_lane("old", 4)
+    window.add_lane("telemetry", 99)
+    assert send_all(window, {"telemetry": 2, "old": 5}) == [("telemetry", 2), ("old", 5)]
 
 
 class Mirroring(RuleBasedStateMachine):
@@ -179,8 +208,17 @@ class Mirroring(RuleBasedStateMachine):
         """A gap that began before the cursor begins at the cursor from now on."""
         self.forgotten[lane] = self.cursors[lane]
 
-    @rule(number=st.integers(1, 6))
-    def send(self, number: int) -> None:
+    @rule(number=st.integers(1, 6), data=st.data())
+    def send(self, number: int, data: st.DataObject) -> None:
+        def while_the_spool_is_read() -> None:
+            while self.under_way and data.draw(st.booleans()):
+                self.the_broker_takes(data)
+                for lane in LANES:
+                    self.the_receiver_says_all(lane)
+
+        self.send_some(number, while_the_spool_is_read)
+
+    def send_some(self, number: int, meanwhile: Callable[[], None] = lambda: None) -> None:
         for _ in range(number):
             wanted = self.window.next_wanted(self.heads.__getitem__, self.now_ns)
             if wanted is None:
@@ -190,7 +228,9 @@ class Mirroring(RuleBasedStateMachine):
             gaps = [gap for gap in self.lost[lane] if gap[0] <= sequence <= gap[1]]
             first, last = gaps[0] if gaps else (sequence, sequence)
             first = max(first, self.forgotten[lane] + 1)
-            self.window.sending(lane, 1, first, last, self.now_ns)
+            meanwhile()
+            if not self.window.sending(lane, 1, first, last):
+                continue
             self.under_way.append((lane, first, last))
             self.sent[lane].update(range(first, last + 1))
             again = self.window.next_wanted(self.heads.__getitem__, self.now_ns)
@@ -198,16 +238,21 @@ class Mirroring(RuleBasedStateMachine):
 
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
-    def the_broker_takes(self, *, data: st.DataObject) -> None:
+    def the_broker_takes(self, data: st.DataObject) -> None:
         lane, first, last = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
         self.had[lane].update(range(first, last + 1))
-        self.moved(lane, self.window.broker_took(lane, first, last))
+        self.moved(lane, self.window.broker_took(lane, first, last, self.now_ns))
 
     @rule(lane=st.sampled_from(LANES), first=st.integers(1, 20), length=st.integers(0, 20))
     def the_receiver_says(self, lane: str, first: int, length: int) -> None:
         """It says so once, twice, late, about a part; but only of what it has."""
         if set(range(first, first + length + 1)) <= self.had[lane]:
             self.moved(lane, self.window.receiver_has(lane, 1, [(first, first + length)]))
+
+    @rule(lane=st.sampled_from(LANES))
+    def the_receiver_says_all(self, lane: str) -> None:
+        last = next(number for number in count(1) if number not in self.had[lane]) - 1
+        self.moved(lane, self.window.receiver_has(lane, 1, [(1, last)]))
 
     @rule(lane=st.sampled_from([*LANES, "unknown"]), first=st.integers(-1, 20), length=st.integers(-1, 20))
     def someone_speaks_of_another_epoch(self, lane: str, first: int, length: int) -> None:
@@ -232,12 +277,12 @@ class Mirroring(RuleBasedStateMachine):
     @invariant()
     def the_window_is_bounded(self) -> None:
         assert self.window.in_flight <= IN_FLIGHT_MAX
-        assert {lane: self.window.cursor(lane) for lane in LANES} == self.cursors
+        assert self.window.cursors == self.cursors
 
     @invariant()
-    def what_is_sent_and_not_acknowledged_is_due_some_day(self) -> None:
+    def what_is_in_flight_is_under_way_or_due_some_day(self) -> None:
         deadline_ns = self.window.deadline_ns
-        assert (deadline_ns is not None) == (self.window.in_flight > 0)
+        assert deadline_ns is not None or self.under_way or not self.window.in_flight
         assert deadline_ns is None or deadline_ns <= self.now_ns + (RESEND_NS << DOUBLINGS_MAX)
 
     def teardown(self) -> None:
@@ -246,10 +291,10 @@ class Mirroring(RuleBasedStateMachine):
             return
         for _ in range(200):
             self.now_ns += RESEND_NS << DOUBLINGS_MAX
-            self.send(1)
+            self.send_some(1)
             for lane, first, last in self.under_way:
                 self.had[lane].update(range(first, last + 1))
-                self.moved(lane, self.window.broker_took(lane, first, last))
+                self.moved(lane, self.window.broker_took(lane, first, last, self.now_ns))
                 if self.by_receiver:
                     self.moved(lane, self.window.receiver_has(lane, 1, [(first, last)]))
             self.under_way.clear()
