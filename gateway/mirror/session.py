@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
 
 @dataclass(slots=True)
 class Parcel:
-    """Something in flight: sequences `first` to `last` of one lane, sent `sends` times.
+    """Something in flight: sequences `first` to `last` of one lane, which the broker took `times_taken` times.
 
     `due_ns` is when it is sent again; None while it is on its way to the broker.
     """
@@ -45,7 +45,7 @@ class Parcel:
     epoch: int
     first: int
     last: int
-    sends: int
+    times_taken: int = 0
     due_ns: int | None = None
     is_taken: bool = False
     is_acknowledged: bool = False
@@ -118,8 +118,8 @@ class Session:
             # What was a batch may be part of a gap by now: the gap takes its place.
             if not parcel.is_acknowledged:
                 del parcels[parcel.first]
-        sends = 1 + max((parcel.sends for parcel in again), default=0)
-        parcels[first] = Parcel(lane, epoch, first, last, sends)
+        times_taken = max((parcel.times_taken for parcel in again), default=0)
+        parcels[first] = Parcel(lane, epoch, first, last, times_taken)
         self._next[lane] = max(self._next[lane], last + 1)
         return True
 
@@ -130,7 +130,8 @@ class Session:
         if parcel is None or parcel.last != last or parcel.is_acknowledged:
             return None
         parcel.is_taken = True
-        parcel.due_ns = now_ns + (self._resend_after_ns << min(parcel.sends - 1, DOUBLINGS_MAX))
+        parcel.due_ns = now_ns + (self._resend_after_ns << min(parcel.times_taken, DOUBLINGS_MAX))
+        parcel.times_taken += 1
         return None if self._by_receiver else self._acknowledge([parcel])
 
     def receiver_has(self, lane: str, epoch: int, done: Iterable[tuple[int, int]]) -> int | None:

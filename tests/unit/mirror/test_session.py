@@ -109,6 +109,17 @@ def test_a_batch_is_sent_again_ever_more_seldom_while_nobody_acknowledges_it() -
     assert waits == [*(2**number for number in range(DOUBLINGS_MAX + 1)), 2**DOUBLINGS_MAX]
 
 
+def test_what_links_lost_before_the_broker_took_it_waits_no_longer_for_the_receiver() -> None:
+    window = session()
+    heads = {"alarm": 0, "telemetry": 1}
+    for number in range(5):
+        send_all(window, heads, number * GRACE_NS)
+        window.link_ended(number * GRACE_NS)
+    assert send_all(window, heads, 5 * GRACE_NS) == [("telemetry", 1)]
+    window.broker_took("telemetry", 1, 1, 0)
+    assert window.deadline_ns == RESEND_NS
+
+
 def test_after_a_link_ended_what_the_broker_did_not_take_is_sent_again_after_the_grace() -> None:
     window = session()
     heads = {"alarm": 0, "telemetry": 2}
