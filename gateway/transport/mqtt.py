@@ -147,7 +147,7 @@ class MqttLink:
                 finally:
                     self._limits.discard(limit)
         except TimeoutError as error:
-            silence = f"the region's broker acknowledged nothing for {self._acknowledged_within_s:.0f} s"
+            silence = f"the region's broker acknowledged nothing for {self._acknowledged_within_s:g} s"
             raise LinkError(self._client.fault or silence) from error
         except (aiomqtt.MqttError, ValueError, RuntimeError) as error:
             raise LinkError(f"the region's broker did not take a batch: {self._client.fault or error}") from error

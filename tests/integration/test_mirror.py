@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
 import signal
 import ssl
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import aiomqtt
 import msgspec
 import pytest
 
-from gateway.batch import envelope
-from gateway.batch.decode import DecodedBatch, decode
-from gateway.config import schema
 from gateway.demo.pki import write_pki
-from gateway.disk import Disk
-from gateway.mirror.driver import MirrorDriver
-from gateway.spool.lanes import Spool
-from gateway.transport import wire
 from gateway.transport.tls import client_context
-from tests.support.batches import Rows, open_batch
+from tests.support.mirroring import LANE, Node, receiving, region, until
 from tests.support.mosquitto import Mosquitto
-from tests.support.site import pems, region_tls
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+from tests.support.site import region_tls
 
 # The client library leaves the socket of a refused handshake to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-NODE = "node-1"
-LANE = "telemetry"
-OPTIONS = schema.Spool(lanes=(schema.Lane(name=LANE, bytes_max=4 << 20),), segment_bytes=1 << 20)
-WAIT_S = 30.0
 
 
 @pytest.fixture
@@ -47,111 +28,10 @@ def pki(tmp_path: Path) -> Path:
     return tmp_path / "pki"
 
 
-def region(pki: Path, port: int, name: str = "centre", **options: object) -> schema.Region:
-    files = pems(pki, "node")
-    return schema.Region(
-        name=name,
-        host="localhost",
-        port=port,
-        tls_ca=files["ca"],
-        tls_certificate=files["certificate"],
-        tls_key=files["key"],
-        **{"backoff_min_ns": 10**8, "backoff_max_ns": 10**9, "resend_after_ns": 2 * 10**9, **options},
-    )
-
-
-class Node:
-    """A spool with a mirror for each region; batches hold one reading each."""
-
-    def __init__(self, folder: Path, *regions: schema.Region) -> None:
-        self.regions = regions
-        self.spool = Spool.open(Disk(), folder / "spool", OPTIONS, NODE, regions, 1)
-        self.readers = ThreadPoolExecutor(2)
-        chance = random.Random(7)
-        self.mirrors = [MirrorDriver(one, NODE, self.spool, self.readers, chance) for one in regions]
-        self.appended = 0
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Node]:
-        tasks = [asyncio.create_task(mirror.run()) for mirror in self.mirrors]
-        try:
-            yield self
-        finally:
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-            self.readers.shutdown()
-            self.spool.close()
-            assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
-
-    def append(self, count: int) -> None:
-        for _ in range(count):
-            self.appended += 1
-            rows: Rows = {"plant/a": ([self.appended], [{"value": self.appended}])}
-            batch = open_batch(rows, sequence=self.appended, readings_before=self.appended - 1)
-            self.spool.append(envelope.seal(batch, "boot"))
-        for mirror in self.mirrors:
-            mirror.notify()
-
-    def has_all(self, name: str = "centre") -> bool:
-        return self.spool.cursor(name, LANE) == self.appended
-
-
-class Receiver:
-    """Takes what the region's broker has for receivers, and, when told to, says what it has."""
-
-    def __init__(self, *, says: bool = True) -> None:
-        self.sequences: list[int] = []
-        self.says = says
-
-    async def run(self, pki: Path, port: int) -> None:
-        files = pems(pki, "receiver")
-        context = client_context(files["ca"], files["certificate"], files["key"])
-        while True:
-            try:
-                await self._serve(port, context)
-            except aiomqtt.MqttError:
-                await asyncio.sleep(0.1)
-
-    async def _serve(self, port: int, context: ssl.SSLContext) -> None:
-        options = {"protocol": aiomqtt.ProtocolVersion.V5, "tls_context": context, "timeout": 5}
-        async with aiomqtt.Client("localhost", port, **options) as client:
-            await client.subscribe(wire.batch_filter("edge/v1", "test"), qos=1)
-            async for message in client.messages:
-                batch = decode(bytes(message.payload))
-                assert isinstance(batch, DecodedBatch)
-                identity = batch.header.id
-                self.sequences.append(identity.sequence)
-                if self.says:
-                    done = ((identity.sequence, identity.sequence),)
-                    word = wire.Acknowledgement("test", LANE, identity.epoch, done)
-                    topic = wire.acknowledgement_topic("edge/v1", NODE)
-                    await client.publish(topic, wire.encode_acknowledgement(word), qos=1)
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Poll a condition, bounded."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + WAIT_S
-    while not condition():
-        assert loop.time() < deadline, what
-        await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def receiving(pki: Path, port: int, *, says: bool = True) -> AsyncIterator[Receiver]:
-    receiver = Receiver(says=says)
-    task = asyncio.create_task(receiver.run(pki, port))
-    try:
-        yield receiver
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 async def test_an_uplink_that_is_cut_again_and_again_loses_nothing(tmp_path: Path, pki: Path) -> None:
     with Mosquitto(tmp_path / "central", **region_tls(pki)) as central:
-        node = Node(tmp_path, region(pki, central.port))
+        # A broker that was killed forgets whom it had batches for: each cut costs the wait for the receiver's word.
+        node = Node(tmp_path, region(pki, central.port, resend_after_ns=5 * 10**8))
         async with node.running(), receiving(pki, central.port) as receiver:
             for _ in range(3):
                 node.append(30)
@@ -189,7 +69,7 @@ async def test_without_a_word_of_the_receiver_the_cursor_stays(tmp_path: Path, p
 
 
 async def test_renewed_certificates_are_used_without_losing_anything(tmp_path: Path, pki: Path) -> None:
-    with Mosquitto(tmp_path / "central", log_type="all", **region_tls(pki)) as central:
+    with Mosquitto(tmp_path / "central", use_identity_as_username="true", **region_tls(pki)) as central:
         node = Node(tmp_path, region(pki, central.port))
         async with node.running(), receiving(pki, central.port) as receiver:
             node.append(20)
@@ -200,6 +80,8 @@ async def test_renewed_certificates_are_used_without_losing_anything(tmp_path: P
             node.append(20)
             await until(node.has_all, "all is there")
             assert node.mirrors[0].status()["faults"] == 0
+            names = [line.rpartition("u'")[2] for line in central.log().splitlines() if "edge-gateway-node-1" in line]
+            assert [name.rstrip("').") for name in names if name.endswith("').")] == ["node-1", "receiver"]
         assert sorted(set(receiver.sequences)) == list(range(1, 61))
 
 

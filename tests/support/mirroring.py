@@ -1,0 +1,136 @@
+"""A node that is nothing but a spool and its mirrors, and a receiver that says what it has when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiomqtt
+
+from gateway.batch import envelope
+from gateway.batch.decode import DecodedBatch, decode
+from gateway.config import schema
+from gateway.disk import Disk
+from gateway.mirror.driver import MirrorDriver
+from gateway.spool.lanes import Spool
+from gateway.transport import wire
+from gateway.transport.tls import client_context
+from tests.support.batches import Rows, open_batch
+from tests.support.site import pems
+
+NODE = "node-1"
+LANE = "telemetry"
+OPTIONS = schema.Spool(lanes=(schema.Lane(name=LANE, bytes_max=4 << 20),), segment_bytes=1 << 20)
+WAIT_S = 30.0
+
+
+def region(pki: Path, port: int, name: str = "centre", **options: object) -> schema.Region:
+    files = pems(pki, "node")
+    defaults = {
+        "host": "localhost",
+        "backoff_min_ns": 10**8,
+        "backoff_max_ns": 10**9,
+        "resend_after_ns": 2 * 10**9,
+    }
+    return schema.Region(
+        name=name,
+        port=port,
+        tls_ca=files["ca"],
+        tls_certificate=files["certificate"],
+        tls_key=files["key"],
+        **{**defaults, **options},
+    )
+
+
+class Node:
+    """A spool with a mirror for each region; batches hold one reading each."""
+
+    def __init__(self, folder: Path, *regions: schema.Region) -> None:
+        self.regions = regions
+        self.spool = Spool.open(Disk(), folder / "spool", OPTIONS, NODE, regions, 1)
+        self.readers = ThreadPoolExecutor(2)
+        chance = random.Random(7)
+        self.mirrors = [MirrorDriver(one, NODE, self.spool, self.readers, chance) for one in regions]
+        self.appended = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Node]:
+        tasks = [asyncio.create_task(mirror.run()) for mirror in self.mirrors]
+        try:
+            yield self
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            self.readers.shutdown()
+            self.spool.close()
+            assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
+
+    def append(self, count: int, value: object = None) -> None:
+        for _ in range(count):
+            self.appended += 1
+            rows: Rows = {"plant/a": ([self.appended], [{"value": value or self.appended}])}
+            batch = open_batch(rows, sequence=self.appended, readings_before=self.appended - 1)
+            self.spool.append(envelope.seal(batch, "boot"))
+        for mirror in self.mirrors:
+            mirror.notify()
+
+    def has_all(self, name: str = "centre") -> bool:
+        return self.spool.cursor(name, LANE) == self.appended
+
+
+class Receiver:
+    """Takes what the region's broker has for receivers, and, when told to, says what it has."""
+
+    def __init__(self, *, says: bool = True) -> None:
+        self.sequences: list[int] = []
+        self.says = says
+
+    async def run(self, pki: Path, port: int) -> None:
+        files = pems(pki, "receiver")
+        context = client_context(files["ca"], files["certificate"], files["key"])
+        while True:
+            try:
+                await self._serve(port, context)
+            except aiomqtt.MqttError:
+                await asyncio.sleep(0.1)
+
+    async def _serve(self, port: int, context: ssl.SSLContext) -> None:
+        options = {"protocol": aiomqtt.ProtocolVersion.V5, "tls_context": context, "timeout": 5}
+        async with aiomqtt.Client("localhost", port, **options) as client:
+            await client.subscribe(wire.batch_filter("edge/v1", "test"), qos=1)
+            async for message in client.messages:
+                batch = decode(bytes(message.payload))
+                assert isinstance(batch, DecodedBatch)
+                identity = batch.header.id
+                self.sequences.append(identity.sequence)
+                if self.says:
+                    done = ((identity.sequence, identity.sequence),)
+                    word = wire.Acknowledgement("test", LANE, identity.epoch, done)
+                    topic = wire.acknowledgement_topic("edge/v1", NODE)
+                    await client.publish(topic, wire.encode_acknowledgement(word), qos=1)
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    """Poll a condition, bounded."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + WAIT_S
+    while not condition():
+        assert loop.time() < deadline, what
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def receiving(pki: Path, port: int, *, says: bool = True) -> AsyncIterator[Receiver]:
+    receiver = Receiver(says=says)
+    task = asyncio.create_task(receiver.run(pki, port))
+    try:
+        yield receiver
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
