@@ -59,3 +59,15 @@ def test_a_table_that_cannot_be_written_is_counted_and_stops_nothing(tmp_path: P
     kept.keep([message(1)])
     assert kept.counts["unkept"] == 1
     kept.close()
+
+
+def test_a_file_that_cannot_be_opened_stops_nothing_and_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "q.sqlite"
+    kept = Quarantine(path)
+    kept.keep([message(1), message(2)])
+    assert kept.counts == {"kept": 0, "unkept": 2, "evicted": 0}
+    path.parent.mkdir()
+    kept.keep([message(3)])
+    kept.close()
+    assert [key for key, _, _ in rows(path)] == [3]
+    assert not list(path.parent.glob("*.damaged"))
