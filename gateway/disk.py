@@ -9,22 +9,31 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @contextlib.contextmanager
-def _reported(verb: str, path: object) -> Iterator[None]:
+def _reported(verb: str, file: Path | int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "?")
-        raise StoreError(f"cannot {verb} {path}: {error.strerror}", path=str(path), errno=name) from error
+        path = _path_of(file) if isinstance(file, int) else str(file)
+        raise StoreError(f"cannot {verb} {path}: {error.strerror}", path=path, errno=name) from error
+
+
+def _path_of(handle: int) -> str:
+    """Return what a descriptor is open on, for people: its number means nothing to them."""
+    try:
+        return str(Path(f"/proc/self/fd/{handle}").readlink())
+    except OSError:
+        return f"a closed file ({handle})"
 
 
 class Disk:

@@ -8,7 +8,7 @@ imported only when it is used, so `gateway --help` stays quick. Verbs raise; not
     1      a check said no               the verb itself
     64     wrong use                     argparse
     65     the data is bad               BatchError, DecodeError
-    66     the file cannot be read       ConfigError caused by an OSError
+    66     the file cannot be read       ConfigError caused by an OSError, FileNotFoundError, IsADirectoryError
     69     the other side is not there   LinkError
     70     a defect of the gateway       AssertionError, with its trace
     74     the disk refused              StoreError, OSError
@@ -150,6 +150,8 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"gateway: {error.filename}: {error.strerror}"
     if not isinstance(error, errors.GatewayError):
         return f"gateway: {error}"
     faults = error.faults if isinstance(error, errors.ConfigError) else (error.fault,)
@@ -160,5 +162,7 @@ def _said(error: BaseException) -> str:
 
 def _code(error: BaseException) -> int:
     if isinstance(error, errors.ConfigError) and isinstance(error.__cause__, OSError):
+        return EX_NOINPUT
+    if isinstance(error, FileNotFoundError | IsADirectoryError):
         return EX_NOINPUT
     return next((code for type_, code in _CODES if isinstance(error, type_)), EX_IOERR)

@@ -70,5 +70,5 @@ def test_a_bad_file_is_named_and_the_others_are_printed(tmp_path, capsys):
 @pytest.mark.parametrize("count", [1, 2])
 def test_missing_files_are_named(tmp_path, capsys, count):
     missing = [str(tmp_path / f"missing-{number}") for number in range(count)]
-    assert cli.main(["batch", "cat", *missing]) == cli.EX_IOERR
+    assert cli.main(["batch", "cat", *missing]) == cli.EX_NOINPUT
     assert all(name in capsys.readouterr().err for name in missing[:1])
