@@ -5,6 +5,10 @@ parcels are in flight; a parcel is what the spool gives for one sequence: a batc
 Parcels are sent in order of lane and sequence, may be acknowledged in any order, and the cursor moves over contiguous
 acknowledged ones only, in `_advance` alone. It never moves back.
 
+Every sequence from the cursor to the newest that was sent is in flight or in a **run** of acknowledged ones, and there
+are never more runs than parcels in flight. So a batch that is never acknowledged (a receiver that buried it says
+nothing) costs its place in the window, and no memory for what is acknowledged behind it.
+
 Acknowledged means, by choice: the region's broker has taken it, or the receiver has said so after its durable write. A
 receiver's word is about identities, so one that names another epoch than was sent is not ours and is counted.
 
@@ -48,7 +52,6 @@ class Parcel:
     times_taken: int = 0
     due_ns: int | None = None
     is_taken: bool = False
-    is_acknowledged: bool = False
 
 
 class Session:
@@ -63,6 +66,7 @@ class Session:
         self._cursors: dict[str, int] = {}
         self._next: dict[str, int] = {}
         self._parcels: dict[str, dict[int, Parcel]] = {}
+        self._runs: dict[str, list[tuple[int, int]]] = {}
         for lane, cursor in cursors.items():
             self.add_lane(lane, cursor)
         self.counts = {"sent": 0, "resent": 0, "acknowledged": 0, "foreign_acknowledgements": 0}
@@ -73,6 +77,7 @@ class Session:
             self._cursors[lane] = cursor
             self._next[lane] = cursor + 1
             self._parcels[lane] = {}
+            self._runs[lane] = []
 
     @property
     def cursors(self) -> dict[str, int]:
@@ -82,7 +87,12 @@ class Session:
     @property
     def in_flight(self) -> int:
         """How many parcels are sent and not acknowledged."""
-        return sum(not parcel.is_acknowledged for parcel in self._all())
+        return sum(len(parcels) for parcels in self._parcels.values())
+
+    @property
+    def runs(self) -> int:
+        """How many runs of sequences are acknowledged beyond the cursors."""
+        return sum(len(runs) for runs in self._runs.values())
 
     def link_ended(self, now_ns: int) -> None:
         """Let what the broker has not taken become due again, after the grace."""
@@ -95,7 +105,7 @@ class Session:
         room = self._in_flight_max - self.in_flight
         for lane, parcels in self._parcels.items():
             for parcel in parcels.values():
-                if parcel.due_ns is not None and parcel.due_ns <= now_ns and not parcel.is_acknowledged:
+                if parcel.due_ns is not None and parcel.due_ns <= now_ns:
                     # A gap may begin before the cursor; what lies there the spool may have forgotten.
                     return Wanted(lane, max(parcel.first, self._cursors[lane] + 1))
             if room > 0 and self._next[lane] <= head(lane):
@@ -107,17 +117,16 @@ class Session:
 
         False when it need not be: it was acknowledged after it was wanted.
         """
-        parcels = self._parcels[lane]
-        again = [parcel for parcel in parcels.values() if parcel.first <= last and first <= parcel.last]
-        if last <= self._cursors[lane] or any(
-            parcel.is_acknowledged and parcel.first <= first and last <= parcel.last for parcel in again
-        ):
+        parcels, cursor = self._parcels[lane], self._cursors[lane]
+        if last <= cursor or any(begin <= first and last <= end for begin, end in self._runs[lane]):
             return False
-        self.counts["resent" if again else "sent"] += 1
+        self.counts["resent" if max(first, cursor + 1) < self._next[lane] else "sent"] += 1
+        # What was a batch may be part of a gap by now: the gap takes its place.
+        again = [parcel for parcel in parcels.values() if parcel.first <= last and first <= parcel.last]
         for parcel in again:
-            # What was a batch may be part of a gap by now: the gap takes its place.
-            if not parcel.is_acknowledged:
-                del parcels[parcel.first]
+            del parcels[parcel.first]
+        # The gap's acknowledgement will cover the runs inside it too; kept, they would add up as it grows.
+        self._runs[lane] = [(begin, end) for begin, end in self._runs[lane] if begin < first or last < end]
         times_taken = max((parcel.times_taken for parcel in again), default=0)
         parcels[first] = Parcel(lane, epoch, first, last, times_taken)
         self._next[lane] = max(self._next[lane], last + 1)
@@ -127,7 +136,7 @@ class Session:
         """Note the broker's acknowledgement; return the new cursor if it moved, where that is what counts."""
         parcel = self._parcels[lane].get(first)
         # A late word about a batch says nothing about the gap that took its place.
-        if parcel is None or parcel.last != last or parcel.is_acknowledged:
+        if parcel is None or parcel.last != last:
             return None
         parcel.is_taken = True
         parcel.due_ns = now_ns + (self._resend_after_ns << min(parcel.times_taken, DOUBLINGS_MAX))
@@ -136,42 +145,40 @@ class Session:
 
     def receiver_has(self, lane: str, epoch: int, done: Iterable[tuple[int, int]]) -> int | None:
         """Note the receiver's word about runs of sequences; return the new cursor if it moved."""
-        found = []
+        found = {}
         for first, last in done:
-            known = [
-                parcel
-                for parcel in self._parcels.get(lane, {}).values()
-                if first <= parcel.first and parcel.last <= last and not parcel.is_acknowledged
-            ]
-            ours = [parcel for parcel in known if parcel.epoch == epoch]
-            self.counts["foreign_acknowledgements"] += len(known) - len(ours)
-            found += ours
-        return self._acknowledge(found) if found else None
+            for parcel in self._parcels.get(lane, {}).values():
+                if first <= parcel.first and parcel.last <= last:
+                    found[parcel.first] = parcel
+        ours = [parcel for parcel in found.values() if parcel.epoch == epoch]
+        self.counts["foreign_acknowledgements"] += len(found) - len(ours)
+        return self._acknowledge(ours) if ours else None
 
     @property
     def deadline_ns(self) -> int | None:
         """When something in flight is due again; None when nothing is."""
-        waiting = (parcel.due_ns for parcel in self._all() if not parcel.is_acknowledged)
-        return min((due_ns for due_ns in waiting if due_ns is not None), default=None)
+        return min((parcel.due_ns for parcel in self._all() if parcel.due_ns is not None), default=None)
 
     def _all(self) -> Iterable[Parcel]:
         return (parcel for parcels in self._parcels.values() for parcel in parcels.values())
 
     def _acknowledge(self, parcels: list[Parcel]) -> int | None:
+        lane = parcels[0].lane
         for parcel in parcels:
-            parcel.is_acknowledged = True
+            del self._parcels[lane][parcel.first]
         self.counts["acknowledged"] += len(parcels)
-        return self._advance(parcels[0].lane)
+        return self._advance(lane, [(parcel.first, parcel.last) for parcel in parcels])
 
-    def _advance(self, lane: str) -> int | None:
-        """Move the cursor over contiguous acknowledged parcels; return where it is now if it moved."""
-        parcels, before = self._parcels[lane], self._cursors[lane]
-        cursor = before
-        for first in sorted(parcels):
-            parcel = parcels[first]
-            if not parcel.is_acknowledged or parcel.first > cursor + 1:
-                break
-            cursor = max(cursor, parcel.last)
-            del parcels[first]
+    def _advance(self, lane: str, acknowledged: list[tuple[int, int]]) -> int | None:
+        """Move the cursor over contiguous acknowledged sequences; return where it is now if it moved."""
+        before = self._cursors[lane]
+        runs = [(before, before)]
+        for first, last in sorted(self._runs[lane] + acknowledged):
+            begin, end = runs[-1]
+            if first <= end + 1:
+                runs[-1] = begin, max(end, last)
+            else:
+                runs.append((first, last))
+        (_, cursor), *self._runs[lane] = runs
         self._cursors[lane] = cursor
         return cursor if cursor > before else None

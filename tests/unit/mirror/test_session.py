@@ -177,6 +177,37 @@ def test_a_lane_that_appears_later_is_mirrored_from_its_cursor() -> None:
     assert send_all(window, {"telemetry": 2, "old": 5}) == [("telemetry", 2), ("old", 5)]
 
 
+def test_what_is_acknowledged_behind_a_batch_that_never_is_takes_no_memory() -> None:
+    window = session()
+    heads = {"alarm": 0, "telemetry": 2000}
+    while send_all(window, heads):
+        window.receiver_has("telemetry", 1, [(2, 2000)])
+    assert (window.in_flight, window.runs) == (1, 1)
+    assert window.receiver_has("telemetry", 1, [(1, 1)]) == 2000
+    assert window.runs == 0
+
+
+def test_runs_inside_a_gap_that_grows_do_not_add_up() -> None:
+    window = session()
+    heads = {"alarm": 0, "telemetry": 400}
+    for number in range(0, 400, 4):
+        window.sending("telemetry", 1, 1, number + 1)
+        for sequence in (number + 2, number + 3, number + 4):
+            window.sending("telemetry", 1, sequence, sequence)
+        window.receiver_has("telemetry", 1, [(number + 3, number + 3)])
+        assert window.runs <= window.in_flight <= IN_FLIGHT_MAX
+    window.sending("telemetry", 1, 1, 400)
+    assert window.receiver_has("telemetry", 1, [(1, 400)]) == heads["telemetry"]
+
+
+def test_a_word_that_says_the_same_twice_counts_once() -> None:
+    window = session()
+    send_all(window, {"alarm": 0, "telemetry": 2})
+    assert window.receiver_has("telemetry", 1, [(1, 1), (1, 2), (2, 2)]) == 2
+    assert window.counts["acknowledged"] == 2
+    assert window.counts["foreign_acknowledgements"] == 0
+
+
 class Mirroring(RuleBasedStateMachine):
     """A spool that grows and evicts, a broker, a receiver that has what it was sent, links that end, time."""
 
@@ -287,7 +318,7 @@ class Mirroring(RuleBasedStateMachine):
 
     @invariant()
     def the_window_is_bounded(self) -> None:
-        assert self.window.in_flight <= IN_FLIGHT_MAX
+        assert self.window.runs <= self.window.in_flight <= IN_FLIGHT_MAX
         assert self.window.cursors == self.cursors
 
     @invariant()
