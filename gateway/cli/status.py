@@ -69,8 +69,28 @@ def alerts(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"the journal cannot be written, nothing is acknowledged: {status['journal']['fault']}"
     if status["spool_fault"]:
         yield f"the spool cannot be written, batches wait: {status['spool_fault']}"
+    for name, lane in _by_name(status["lanes"]).items():
+        yield from _of_lane(name, lane)
+    for name, region in _by_name(status["regions"]).items():
+        yield from _of_region(name, region)
     if status["recovery"].get("acknowledged_input_missing"):
         yield "the last start found acknowledged input damaged: see its notes"
+
+
+def _of_lane(name: str, lane: Mapping[str, Any]) -> Iterator[str]:
+    if lane.get("state") == "full" and lane.get("policy") == "refuse":
+        yield f"lane {name} is full: new batches wait, and so does the local broker"
+    elif lane.get("state") == "full":
+        yield f"lane {name} is full: its oldest batches are given up for new ones"
+    if lane.get("conflicts"):
+        yield f"lane {name}: {lane['conflicts']} batches were made twice with different content, a defect"
+
+
+def _of_region(name: str, region: Mapping[str, Any]) -> Iterator[str]:
+    if not region.get("connected"):
+        yield f"region {name} is not connected: {region.get('last_fault') or 'no word from it yet'}"
+    if region.get("foreign_acknowledgements"):
+        yield f"region {name} acknowledged batches of another history: does another box have this node's id?"
 
 
 def _by_name(items: Any) -> dict[str, Mapping[str, Any]]:  # noqa: ANN401  # what JSON holds

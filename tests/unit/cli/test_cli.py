@@ -252,6 +252,11 @@ def test_the_status_has_one_block_per_stage_and_lanes_side_by_side() -> None:
         ({"journal": {"fault": "EIO"}}, "the journal cannot be written"),
         ({"spool_fault": "ENOSPC"}, "the spool cannot be written"),
         ({"recovery": {"acknowledged_input_missing": True}}, "acknowledged input damaged"),
+        ({"lanes": [{"name": "a", "state": "full", "policy": "refuse"}]}, "lane a is full: new batches wait"),
+        ({"lanes": [{"name": "a", "state": "full", "policy": "evict_oldest"}]}, "lane a is full: its oldest"),
+        ({"lanes": [{"name": "a", "conflicts": 1}]}, "made twice with different content"),
+        ({"regions": {"b": {"connected": False, "last_fault": "refused"}}}, "region b is not connected: refused"),
+        ({"regions": {"b": {"connected": True, "foreign_acknowledgements": 2}}}, "does another box have"),
     ],
 )
 def test_what_needs_a_person_comes_first_in_the_status(change, sentence) -> None:
