@@ -158,7 +158,8 @@ class Subscriber:
         self.counts["connects"] += 1
         if self._had_session and not connection.resumed:
             self.counts["sessions_lost"] += 1
-            log.warning("the broker lost our session: messages that waited for us there are gone")
+            where = f"{options.host}:{options.port}"
+            log.warning("broker %s: the broker lost our session: what waited for us there is gone", where)
         self._had_session = True
         await self._subscribe(connection)
         return connection
@@ -175,6 +176,7 @@ class Subscriber:
             if code.value >= _REFUSED:
                 name = code.name.lower().replace("_", " ")
                 raise LinkError(f"the broker refused the subscription {pattern!r}: {name}")
+        log.info("broker %s:%s: connected", self._options.host, self._options.port)
         self.last_fault = ""
         self._on_subscribed(connection)
 
