@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,10 @@ class Credentials:
     def have_changed(self) -> bool:
         """Say whether files other than those in use are there and fit together; what does not fit is in `fault`."""
         state = self._state()
-        if state in (self._used, self._refused):
+        if state == self._used:
+            self._refused, self.fault = None, ""  # what did not fit was taken back
+            return False
+        if state == self._refused:
             return False
         try:
             client_context(*self._paths)
@@ -59,8 +63,12 @@ class Credentials:
 
 
 def _state_of(path: Path) -> object:
+    """Return what tells one content from another, or why there is none.
+
+    Not the file's times: they do not tell that a permission was repaired, and they do tell of a file that was only
+    touched, for which no link need be made anew.
+    """
     try:
-        status = path.stat()
+        return hashlib.sha256(path.read_bytes()).digest()
     except OSError as error:
         return error.errno
-    return status.st_mtime_ns, status.st_size, status.st_ino

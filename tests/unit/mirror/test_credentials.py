@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 from pathlib import Path
 
@@ -44,6 +46,59 @@ def test_files_that_are_not_touched_have_not_changed(pki: Path) -> None:
     credentials.context()
     assert not credentials.have_changed()
     assert credentials.fault == ""
+
+
+def test_files_that_are_touched_or_written_again_as_they_were_have_not_changed(pki: Path) -> None:
+    credentials = credentials_of(pki)
+    credentials.context()
+    (pki / "node.pem").touch()
+    renew(pki, pki, "node.key", "ca.pem")
+    assert not credentials.have_changed()
+
+
+def test_a_change_that_leaves_time_and_size_as_they_were_is_seen(pki: Path, renewed: Path) -> None:
+    credentials = credentials_of(pki)
+    credentials.context()
+    for name in NAMES:
+        before = (pki / name).stat()
+        (pki / name).write_bytes((renewed / name).read_bytes())
+        os.utime(pki / name, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert credentials.have_changed()
+
+
+def test_a_file_that_could_not_be_read_is_used_once_it_can_be(
+    pki: Path, renewed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = credentials_of(pki)
+    credentials.context()
+    renew(pki, renewed, *NAMES)
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:  # as for a key whose owner renewal forgot; root, who may run this, reads anything
+        if path.name == "node.key":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    with monkeypatch.context() as forgotten:
+        forgotten.setattr(Path, "read_bytes", refuse)
+        assert not credentials.have_changed()
+        assert "Permission denied" in credentials.fault
+    assert credentials.have_changed()
+
+
+def test_a_wrong_file_that_is_taken_back_is_reported_no_more(pki: Path, renewed: Path, tmp_path: Path) -> None:
+    credentials = credentials_of(pki)
+    credentials.context()
+    (tmp_path / "kept").mkdir()
+    renew(tmp_path / "kept", pki, "node.key")
+    renew(pki, renewed, "node.key")
+    for _ in range(2):
+        assert not credentials.have_changed()
+        assert "do not belong together" in credentials.fault
+        renew(pki, tmp_path / "kept", "node.key")
+        assert not credentials.have_changed()
+        assert credentials.fault == ""
+        renew(pki, renewed, "node.key")
 
 
 def test_a_certificate_without_its_key_is_reported_and_used_once_the_key_is_there(pki: Path, renewed: Path) -> None:
