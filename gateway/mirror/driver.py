@@ -52,6 +52,7 @@ class MirrorDriver:
         self.name = region.name
         self.last_fault = ""
         self._connected_at = 0.0
+        self._next_attempt_at = 0.0
         self._region = region
         self._node = node
         self._spool = spool
@@ -90,7 +91,9 @@ class MirrorDriver:
                 up_s = time.monotonic() - self._connected_at if self.is_connected else 0.0
                 self._connected_at = 0.0
             if not renewed:
-                await asyncio.sleep(self._backoff.next_wait_s(up_s))
+                wait_s = self._backoff.next_wait_s(up_s)
+                self._next_attempt_at = time.monotonic() + wait_s
+                await asyncio.sleep(wait_s)
 
     @property
     def is_connected(self) -> bool:
@@ -102,6 +105,7 @@ class MirrorDriver:
         return {
             "connected": self.is_connected,
             "last_fault": self.last_fault or self._credentials.fault,
+            "next_attempt_s": round(max(0.0, self._next_attempt_at - time.monotonic()), 1),
             "in_flight": self._session.in_flight,
             "cursors": self._session.cursors,
             **self._session.counts,

@@ -43,6 +43,23 @@ async def test_an_uplink_that_is_cut_again_and_again_loses_nothing(tmp_path: Pat
         assert set(receiver.sequences) == set(range(1, node.appended + 1))
 
 
+async def test_while_a_region_cannot_be_reached_the_status_says_why_and_when_it_is_tried_again(
+    tmp_path: Path, pki: Path
+) -> None:
+    with Mosquitto(tmp_path / "central", **region_tls(pki)) as central:
+        central.stop()
+        node = Node(tmp_path, region(pki, central.port, acknowledge="broker", backoff_min_ns=4 * 10**9))
+        mirror = node.mirrors[0]
+        async with node.running():
+            node.append(3)
+            await until(lambda: mirror.status()["next_attempt_s"], "it waits")
+            assert not mirror.status()["connected"]
+            assert f":{central.port}" in str(mirror.status()["last_fault"])
+            central.start()
+            await until(node.has_all, "the broker has all")
+            assert (mirror.status()["connected"], mirror.status()["next_attempt_s"]) == (True, 0.0)
+
+
 async def test_a_frozen_broker_is_waited_for_and_nothing_is_lost(tmp_path: Path, pki: Path) -> None:
     with Mosquitto(tmp_path / "central", **region_tls(pki)) as central:
         node = Node(tmp_path, region(pki, central.port, acknowledge="broker", resend_after_ns=10**9))
