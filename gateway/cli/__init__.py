@@ -84,20 +84,25 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; wrong use and --help end the process as argparse does."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(next((word for word in words if word in VERBS), ""))
-    arguments = parser.parse_args(words)
-    if arguments.verb is None:
-        parser.print_help(sys.stderr)
-        return EX_USAGE
     try:
-        code = _run(_module(arguments.verb), arguments)
+        code = _main(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
     except BrokenPipeError:
         # The interpreter flushes standard output at exit: give it somewhere to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EX_PIPE
     return code
+
+
+def _main(words: list[str]) -> int:
+    parser = _parser(next((word for word in words if word in VERBS), ""))
+    arguments = parser.parse_args(words)
+    if arguments.verb is None:
+        parser.print_help(sys.stderr)
+        return EX_USAGE
+    return _run(_module(arguments.verb), arguments)
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:
@@ -119,8 +124,6 @@ def _module(verb: str) -> Verb:
 def _run(verb: Verb, arguments: argparse.Namespace) -> int:
     try:
         return verb.run(arguments)
-    except KeyboardInterrupt:
-        return EX_INTERRUPTED
     except BrokenPipeError:
         raise
     except (errors.GatewayError, OSError, AssertionError, BaseExceptionGroup) as error:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -100,6 +101,15 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
 def test_every_end_of_a_verb_has_its_exit_code(monkeypatch, capsys, end, code) -> None:
     assert ended(monkeypatch, end) == code
     assert ("Traceback" in capsys.readouterr().err) == (code == 70)
+
+
+def test_ctrl_c_while_a_verb_is_still_loaded_prints_no_trace(monkeypatch, capsys) -> None:
+    def interrupted(_name: str) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.importlib, "import_module", interrupted)
+    assert cli.main(["check", "-c", "x"]) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_an_error_is_told_with_what_to_do_about_it(monkeypatch, capsys) -> None:
