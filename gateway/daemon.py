@@ -64,7 +64,7 @@ async def _until_signal(flow: Flow, ready: Callable[[], None]) -> None:
     try:
         await work
     except asyncio.CancelledError:
-        log.warning("stopped after %.0f s with work left: the journal has it", STOP_S)
+        log.warning("stopped with work left: the journal has it")
 
 
 def _report(flow: Flow) -> None:
