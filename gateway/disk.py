@@ -145,9 +145,3 @@ class Disk:
         """Return the whole content of a file."""
         with _reported("read", path):
             return path.read_bytes()
-
-    def free(self, path: Path) -> int:
-        """Return the bytes that an unprivileged process may still use on the file system of `path`."""
-        with _reported("stat the file system of", path):
-            status = os.statvfs(path)
-        return status.f_bavail * status.f_frsize
