@@ -145,7 +145,7 @@ class _Reader:
                 values[option.attribute] = self._value(option, raw[option.key], here)
                 continue
             if option.required:
-                self.report(here, sentence=f"is missing: {option.sentence[0].lower()}{option.sentence[1:]}")
+                self.report(here, sentence=f"is missing: {_continued(option.sentence)}")
             values[option.attribute] = _stand_in(option)
         return section(**values)
 
@@ -187,6 +187,11 @@ class _Reader:
         names = list(known)
         more = ", …" if len(names) > _KNOWN_MAX else ""
         return f"unknown key: remove it; known here are {', '.join(names[:_KNOWN_MAX])}{more}"
+
+
+def _continued(sentence: str) -> str:
+    """Return the sentence as it goes on after a colon; a word in capitals stays so."""
+    return sentence if sentence[1:2].isupper() else sentence[0].lower() + sentence[1:]
 
 
 def _stand_in(option: Option) -> object:
