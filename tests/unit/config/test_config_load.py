@@ -107,7 +107,10 @@ def test_all_faults_are_reported_at_once_in_the_order_of_the_file() -> None:
         (GOOD + 'fields = ["t", 1]\n', "9: route[0].fields: found the integer 1, in an array of texts"),
         (GOOD + "[route.sample]\ndeadband = {t = nan}\n", '10: route[0].sample.deadband: "t": found the number nan'),
         (GOOD + "[route.sample]\ndeadband = {t = 'x'}\n", '"t": found the text "x", expected a number'),
-        (GOOD + '[[region]]\nname = "a"\nhost = "b"\n', "region[0].tls_ca: is missing: PEM file of the only CA"),
+        (
+            GOOD + '[[region]]\nname = "a"\nhost = "b"\ntls_certificate = "c"\ntls_key = "d"\n',
+            "9: region[0].tls_ca: is missing: PEM file of the only CA",
+        ),
         (GOOD + "[route.window]\n", "9: route[0].window.size: is missing: length of a window."),
         (GOOD + "[journal]\ncommit_bytes = '1GB'\n", 'found the text "1GB", expected a value from 1KiB to 16MiB'),
         (GOOD + "[broker]\nkeep_alive = 30\n", 'a duration without its unit: write "30s" or "30ms"'),
