@@ -101,7 +101,8 @@ class Receiver:
                 await asyncio.sleep(0.1)
 
     async def _serve(self, port: int, context: ssl.SSLContext) -> None:
-        options = {"protocol": aiomqtt.ProtocolVersion.V5, "tls_context": context, "timeout": 5}
+        # The client waits this long for a broker that was killed before it connects anew.
+        options = {"protocol": aiomqtt.ProtocolVersion.V5, "tls_context": context, "timeout": 1}
         async with aiomqtt.Client("localhost", port, **options) as client:
             await client.subscribe(wire.batch_filter("edge/v1", "test"), qos=1)
             async for message in client.messages:
