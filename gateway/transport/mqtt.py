@@ -38,6 +38,7 @@ INCOMING_MAX: Final = 1000
 PACKET_BYTES_MAX: Final = 1 << 20
 """Largest packet that the broker may send us; the longest word has a tenth of it."""
 
+_SLOW: Final = "tried again by itself; on a slow link one batch must get through within resend_after and keep_alive"
 _NO_SUBSCRIBERS: Final = 0x10
 _RECEIVE_MAXIMUM: Final = 65535
 
@@ -148,7 +149,7 @@ class MqttLink:
                     self._limits.discard(limit)
         except TimeoutError as error:
             silence = f"the region's broker acknowledged nothing for {self._acknowledged_within_s:g} s"
-            raise LinkError(self._client.fault or silence) from error
+            raise LinkError(self._client.fault or silence, hint=_SLOW) from error
         except (aiomqtt.MqttError, ValueError, RuntimeError) as error:
             raise LinkError(f"the region's broker did not take a batch: {self._client.fault or error}") from error
         # On a slow link the last of many waits long, and all is well as long as others are acknowledged.
