@@ -67,6 +67,7 @@ CURSORS_S: Final = 5.0
 
 _RETRY_S: Final = 1.0
 _REFUSED_S: Final = 0.1
+_FULL_HINT: Final = "the lane refuses, so the local broker keeps what comes; see which region is behind"
 _NS: Final = 10**9
 
 
@@ -130,16 +131,14 @@ class Flow:
             helpers = [start(mirror.run(), name=f"mirror {mirror.name}") for mirror in self.mirrors]
             helpers += [start(self._spool_batches(), name="spool"), start(self._look(), name="rates")]
             helpers.append(start(self._save_cursors(), name="cursors"))
-            for batch in self.recovered.refused:
-                await self.sealed.put(batch, 1)
-            if self._checkpoint_is_missing():
-                await self._checkpoint()
-            pipeline = start(self._apply(), name="pipeline")
+            recovered = start(self._hand_on_recovered(), name="recovered")
+            pipeline = start(self._apply(recovered), name="pipeline")
             subscriber = start(self.subscriber.run(), name="subscriber")
             ready()
             await self.committer.run()
             # Stopping: everything taken in is committed and acknowledged; bring it to the spool, then let go.
             subscriber.cancel()
+            await recovered
             await self.inputs.drained()
             pipeline.cancel()
             await self._checkpoint()
@@ -159,8 +158,16 @@ class Flow:
         self.spool.close()
         self.quarantine.close()
 
-    async def _apply(self) -> None:
-        """Journaled input → pipeline → batches to seal."""
+    async def _hand_on_recovered(self) -> None:
+        """Hand on what the ring had no room for at the start; until then no checkpoint may forget its input."""
+        for batch in self.recovered.refused:
+            await self.sealed.put(batch, 1)
+        if self._checkpoint_is_missing():
+            await self._checkpoint()
+
+    async def _apply(self, recovered: asyncio.Task[None]) -> None:
+        """Journaled input → pipeline → batches to seal, after those of the last run."""
+        await recovered
         while True:
             position, entry = await self.inputs.get()
             for output in self.pipeline.apply(entry, position):
@@ -200,17 +207,23 @@ class Flow:
                 self._note_spool_fault(error)
                 await asyncio.sleep(_RETRY_S)
                 continue
-            self._spool_fault = ""
             if outcome is Appended.CONFLICT:
                 log.error("batch %s was made twice with different content, the first is kept: a defect", batch.id)
             if outcome is not Appended.REFUSED:
+                self._note_spool_works()
                 return
+            self._note_spool_fault(StoreError(f"the ring of lane {batch.id.lane} is full", hint=_FULL_HINT))
             await asyncio.sleep(_REFUSED_S)
 
     def _note_spool_fault(self, error: StoreError) -> None:
         if error.fault != self._spool_fault:
             log.error("the spool cannot be written, batches wait: %s", error)
         self._spool_fault = error.fault
+
+    def _note_spool_works(self) -> None:
+        if self._spool_fault:
+            log.warning("the spool takes batches again")
+        self._spool_fault = ""
 
     def _checkpoint_is_missing(self) -> bool:
         recovered = self.recovered

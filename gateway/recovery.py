@@ -152,6 +152,13 @@ class Recovery:
             notes.append(f"the settings of the checkpoint cannot be read ({error}), today's are used")
         pipeline = then.pipeline(self._spool.epoch)
         pipeline.restore(checkpoint.state)
+        for lane, sequence in pipeline.sequences.items():
+            head = self._spool.head(lane)
+            if head < sequence:
+                notes.append(
+                    f"lane {lane}: the ring ends at batch {head}, the checkpoint knows of {sequence}:"
+                    f" what no region has of batches {head + 1} to {sequence} is gone from this disk"
+                )
         return Recovered(
             pipeline,
             checkpoint.position,
