@@ -127,6 +127,7 @@ class MirrorDriver:
         ) as link:
             self._connected_at, self.last_fault = time.monotonic(), ""
             self._counts["connects"] += 1
+            log.info("region %s: connected", self.name)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._hear(link), name=f"{self.name}: hear")
                 group.create_task(self._watch_credentials(), name=f"{self.name}: credentials")

@@ -1,7 +1,7 @@
 """How long to wait before the next attempt: full jitter, so that a fleet never knocks in step.
 
-The wait after the n-th failure is uniform between 0 and min(ceiling, base x 2^(n-1)). Failures are forgotten only after a link was
-up for `stable_s`, so that a peer that accepts and drops at once is not hammered.
+The wait after the n-th failure is uniform between 0 and min(ceiling, base x 2^(n-1)). Failures are forgotten only after
+a link was up for `stable_s`, so that a peer that accepts and drops at once is not hammered.
 
 Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
