@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
 from gateway.journal import format as layout
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from gateway.config.schema import Journal
     from gateway.disk import Disk
     from gateway.model import Entry
+
+
+_ASIDE: Final = ".new"
 
 
 class JournalWriter:
@@ -56,7 +59,11 @@ class JournalWriter:
     def trim(self, position: int) -> None:
         """Remove the files that hold only entries before `position`."""
         self.bytes_since_checkpoint = 0
-        names = [name for name in self._disk.names(self._folder) if name.endswith(layout.SUFFIX)]
+        names = self._disk.names(self._folder)
+        for name in names:
+            if name.endswith(_ASIDE):
+                self._disk.remove(self._folder / name)
+        names = [name for name in names if name.endswith(layout.SUFFIX)]
         for name, following in itertools.pairwise(names):
             if following <= layout.file_name(position):
                 self._disk.remove(self._folder / name)
@@ -88,13 +95,16 @@ class JournalWriter:
         self.close()
         disk, path = self._disk, self._folder / layout.file_name(self.next_position)
         disk.make_folder(self._folder)
-        disk.remove(path)
-        handle = disk.open(path, create=True)
+        # It gets its name when its header is durable: a file whose header does not validate is damaged, never torn.
+        aside = path.with_name(path.name + _ASIDE)
+        disk.remove(aside)
+        handle = disk.open(aside, create=True)
         self._handle = handle
         disk.allocate(handle, self._options.segment_bytes)
         self._uuid = os.urandom(16)
         disk.write(handle, layout.file_header(self._uuid, self.next_position), 0)
         disk.sync(handle)
+        disk.rename(aside, path)
         disk.sync_folder(self._folder)
         self._offset = layout.FILE_HEADER_BYTES
         self._size = self._options.segment_bytes
