@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.config import schema
     from gateway.disk import Disk
+    from gateway.journal.checkpoint import CheckpointWriter
     from gateway.model import Entry, OpenBatch, Output, SealedBatch
 
 log = logging.getLogger(__name__)
@@ -239,33 +240,37 @@ class Flow:
     async def _checkpoint(self) -> None:
         """Keep the pipeline's state, once every batch before it is durable; then forget the journal before it.
 
-        Called between two entries only. A disk that refuses costs a longer replay, nothing else.
+        Called between two entries only, and nothing is applied until it returns: so the state stands still while it is
+        taken slice by slice, and all else goes on. A disk that refuses costs a longer replay, nothing else.
         """
-        position, now = self._applied, self.timeline.now()
-        data = self.checkpoints.encode(
+        self._checkpoint_at = self.timeline.now()
+        writer = self.checkpoints.begin(
             journal_format.Checkpoint(
-                journal_format.VERSION,
-                position,
-                now,
+                self._applied,
+                self._checkpoint_at,
                 self._clock.wall_ns(),
                 self.subscriber.last_connection,
                 self.pipeline.epoch,
                 msgspec.json.encode(self._settings),
-                self.pipeline.state(),
             )
         )
-        self._checkpoint_at = now
-        await self.sealed.drained()
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._writer, self._write_checkpoint, position, data)
+            for state in self.pipeline.state_slices():
+                await loop.run_in_executor(self._encoder, writer.pack, state)
+                if writer.is_full:
+                    await loop.run_in_executor(self._writer, writer.flush)
+            await self.sealed.drained()
+            await loop.run_in_executor(self._writer, self._finish_checkpoint, writer)
         except StoreError as error:
             log.error("no checkpoint could be written, the journal is kept: %s", error)  # noqa: TRY400
+        finally:
+            self._writer.submit(writer.abandon)
 
-    def _write_checkpoint(self, position: int, data: bytes) -> None:
+    def _finish_checkpoint(self, writer: CheckpointWriter) -> None:
         self.spool.sync()
         self.spool.save_cursors()
-        self.journal.trim(self.checkpoints.write(position, data))
+        self.journal.trim(self.checkpoints.finish(writer))
 
     async def _save_cursors(self) -> None:
         loop = asyncio.get_running_loop()

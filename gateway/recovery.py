@@ -25,11 +25,13 @@ from gateway.process.pipeline import Pipeline
 from gateway.spool.lanes import Appended
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from gateway.clock import Clock
     from gateway.disk import Disk
     from gateway.journal.checkpoint import CheckpointStore
+    from gateway.journal.format import Checkpoint
     from gateway.model import OpenBatch, Output
     from gateway.quarantine import Quarantine
     from gateway.spool.lanes import Spool
@@ -142,16 +144,24 @@ class Recovery:
         return recovered
 
     def _from_checkpoint(self, settings: Settings) -> Recovered:
-        checkpoint, notes = self._checkpoints.newest()
-        if checkpoint is None:
-            return Recovered(settings.pipeline(self._spool.epoch), notes=notes)
+        notes: list[str] = []
+        for checkpoint, state in self._checkpoints.readable(notes):
+            try:
+                return self._restored(checkpoint, state, settings, notes)
+            except StoreError as error:
+                notes.append(f"checkpoint {checkpoint.position} cannot be used: {error.fault}")
+        return Recovered(settings.pipeline(self._spool.epoch), notes=notes)
+
+    def _restored(
+        self, checkpoint: Checkpoint, state: Iterator[bytes], settings: Settings, notes: list[str]
+    ) -> Recovered:
         then = settings
         try:
             then = msgspec.json.decode(checkpoint.settings, type=Settings)
         except msgspec.DecodeError as error:
             notes.append(f"the settings of the checkpoint cannot be read ({error}), today's are used")
         pipeline = then.pipeline(self._spool.epoch)
-        pipeline.restore(checkpoint.state)
+        pipeline.restore(state)
         for lane, sequence in pipeline.sequences.items():
             head = self._spool.head(lane)
             if head < sequence:

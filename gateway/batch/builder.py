@@ -11,27 +11,18 @@ epochs, so a receiver that knows two batches of a lane knows exactly how many re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.model import BatchId, OpenBatch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from gateway.config import schema
     from gateway.model import Ledger, Row
 
 READING_BYTES: Final = 16
 """What one reading counts for in `batch_bytes_max`: a time and a number."""
-
-
-class State(TypedDict):
-    """What a checkpoint keeps of a builder; plain data that MessagePack takes."""
-
-    sequence: int
-    readings_sealed: int
-    rows: dict[str, tuple[list[int], list[Row]]]
-    open_readings: int
-    open_bytes: int
-    oldest_at: int
 
 
 class LaneBuilder:
@@ -118,26 +109,31 @@ class LaneBuilder:
         self.sequence = sequence
         self.readings_sealed = readings
 
-    def state(self) -> State:
-        """Return what `restore` needs. It shares the open rows: encode it before the next `append`."""
-        return {
-            "sequence": self.sequence,
-            "readings_sealed": self.readings_sealed,
-            "rows": self._rows,
-            "open_readings": self.open_readings,
-            "open_bytes": self._open_bytes,
-            "oldest_at": self._oldest_at,
-        }
+    def state(self) -> Iterator[tuple[object, ...]]:
+        """Yield the counts, then each open row as (topic, time in ns, row); the rows are shared, not copied."""
+        yield self.sequence, self.readings_sealed, self.open_readings, self._open_bytes, self._oldest_at
+        for topic, (times, rows) in self._rows.items():
+            for time_ns, row in zip(times, rows, strict=True):
+                yield topic, time_ns, row
 
-    def restore(self, state: State) -> None:
-        """Go on from a state of a builder with the same settings; the epoch stays."""
+    def restore(self, records: Sequence[Any]) -> None:
+        """Go on from the state of a builder with the same settings; the epoch stays."""
+        for first, *rest in records:
+            if first.__class__ is not str:
+                self._restore_counts(first, *rest)
+                continue
+            time_ns, row = rest
+            times, rows = self._rows.setdefault(first, ([], []))
+            times.append(time_ns)
+            rows.append(row)
+
+    def _restore_counts(self, sequence: int, sealed: int, open_readings: int, open_bytes: int, oldest_at: int) -> None:
         self._clear()
-        self.sequence = state["sequence"]
-        self.readings_sealed = state["readings_sealed"]
-        self._rows = {topic: (list(times), list(rows)) for topic, (times, rows) in state["rows"].items()}
-        self._open_bytes = state["open_bytes"]
-        self.open_readings = state["open_readings"]
-        if self._rows:
-            self._oldest_at = state["oldest_at"]
-            self.due_at = self._oldest_at + self._linger_ns
-        self.is_full = self.open_readings >= self._readings_max or self._open_bytes >= self._bytes_max
+        self.sequence = sequence
+        self.readings_sealed = sealed
+        self.open_readings = open_readings
+        self._open_bytes = open_bytes
+        if open_readings:
+            self._oldest_at = oldest_at
+            self.due_at = oldest_at + self._linger_ns
+        self.is_full = open_readings >= self._readings_max or open_bytes >= self._bytes_max

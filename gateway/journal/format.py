@@ -7,22 +7,24 @@ preallocated: zeros end a file. Positions count entries from 0 over the life of 
 position, the later file is right: a commit that failed is written again, to a new file.
 
     offset  size  field of the file header
-    0       4     magic b"EGJ1"
-    4       2     version (1)
+    0       4     magic b"EGJ1", of a checkpoint b"EGC1"
+    4       2     version of the journal (1), of a checkpoint (2)
     6       2     zero
     8       16    uuid of the file, seeds every checksum in it
-    24      8     position of the first entry
+    24      8     position of the first entry, of the checkpoint's
     32      12    zero
     44      4     CRC-32C of bytes 0 to 43
 
-A checkpoint is a file `<position>.ckpt`: magic b"EGC1", u32 length and u32 CRC-32C of what follows, then a zstd frame
-around a `Checkpoint` in MessagePack. Integers are little-endian.
+A checkpoint is a file `<position>.ckpt`: the same header, then frames of kind STATE, numbered from 0 (`first`). The
+body of number 0 is a `Checkpoint` in MessagePack, those of the others are the slices of the pipeline's state
+(`gateway.process.state`), each in a zstd frame of its own. A frame of kind END without a body closes it, with the
+number of frames before it: a file without one is cut off. Integers are little-endian.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import zstandard
@@ -33,9 +35,14 @@ from gateway.errors import StoreError
 from gateway.model import Entry, MessageGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 VERSION: Final = 1
+CHECKPOINT_VERSION: Final = 2
+STATE: Final = 4
+"""Kind of the frames of a checkpoint."""
+END: Final = 5
+"""Kind of the frame that closes a checkpoint."""
 SUFFIX: Final = ".log"
 COMMIT_BYTES_MAX: Final = 256 * 1024 * 1024
 """Bound of one commit before compression: a longer one is damage."""
@@ -43,26 +50,25 @@ COMMIT_BYTES_MAX: Final = 256 * 1024 * 1024
 _FILE = struct.Struct("<4sHxx16sQ12x")
 _CRC = struct.Struct("<I")
 FILE_HEADER_BYTES: Final = _FILE.size + _CRC.size
-_CHECKPOINT = struct.Struct("<4sII")
+_JOURNAL_MAGIC: Final = b"EGJ1"
+_CHECKPOINT_MAGIC: Final = b"EGC1"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
 
 
 class Checkpoint(msgspec.Struct, array_like=True):
-    """The pipeline's state before the entry at `position`, and what is needed to go on from there.
+    """Whose state it is: the pipeline's before the entry at `position`, and what is needed to go on from there.
 
     `settings` is the part of the configuration that the state belongs to (JSON): replay must use it, not a newer one.
     """
 
-    version: int
     position: int
     at: int
     wall_ns: int
     connection: int
     epoch: int
     settings: bytes
-    state: Any
 
 
 class JournalCodec:
@@ -84,24 +90,31 @@ class JournalCodec:
         except (zstandard.ZstdError, msgspec.DecodeError):
             return None
 
-    def checkpoint_bytes(self, checkpoint: Checkpoint) -> bytes:
-        """Return the bytes of a checkpoint file."""
-        body = self._compressor.compress(_encode(checkpoint))
-        return _CHECKPOINT.pack(b"EGC1", len(body), value(body)) + body
+    def state_frame(self, uuid: bytes, number: int, content: bytes) -> bytes:
+        """Return frame `number` of a checkpoint, which holds `content`."""
+        return frame.encode(uuid, STATE, number, 0, self._compressor.compress(content))
 
-    def checkpoint_of(self, data: bytes) -> Checkpoint:
-        """Return the checkpoint in a file's bytes; raise `StoreError` when it is damaged or from another version."""
-        head = data[: _CHECKPOINT.size]
-        body = data[_CHECKPOINT.size :]
-        if len(head) < _CHECKPOINT.size or _CHECKPOINT.unpack(head) != (b"EGC1", len(body), value(body)):
-            raise StoreError("damaged checkpoint", bytes=len(data))
+    def checkpoint_of(self, data: bytes, position: int) -> tuple[Checkpoint, Iterator[bytes]]:
+        """Return the checkpoint in a file's bytes, and the slices of the state, which are decompressed one by one.
+
+        All checksums are verified first. Raises `StoreError` when the file is damaged, cut off, of another version, or
+        not the one of `position`, which its name tells.
+        """
+        places = checkpoint_bodies(data)
+        contents = (self._content(data, place) for place in places)
         try:
-            checkpoint = msgspec.msgpack.decode(self._decompress(body), type=Checkpoint)
-        except (zstandard.ZstdError, msgspec.DecodeError) as error:
+            checkpoint = msgspec.msgpack.decode(next(contents), type=Checkpoint)
+        except msgspec.DecodeError as error:
             raise StoreError(f"damaged checkpoint: {error}") from error
-        if checkpoint.version != VERSION:
-            raise StoreError(f"checkpoint of version {checkpoint.version}, this program reads {VERSION}")
-        return checkpoint
+        if checkpoint.position != position:
+            raise StoreError(f"checkpoint of position {checkpoint.position}, its name says {position}")
+        return checkpoint, contents
+
+    def _content(self, data: bytes, place: slice) -> bytes:
+        try:
+            return self._decompress(data[place])
+        except zstandard.ZstdError as error:
+            raise StoreError(f"damaged checkpoint: {error}") from error
 
     def _decompress(self, body: bytes) -> bytes:
         size = zstandard.frame_content_size(body)
@@ -117,16 +130,52 @@ def file_name(position: int) -> str:
 
 def file_header(uuid: bytes, position: int) -> bytes:
     """Return the header of a journal file."""
-    head = _FILE.pack(b"EGJ1", VERSION, uuid, position)
+    return _header(_JOURNAL_MAGIC, VERSION, uuid, position)
+
+
+def checkpoint_header(uuid: bytes, position: int) -> bytes:
+    """Return the header of a checkpoint file."""
+    return _header(_CHECKPOINT_MAGIC, CHECKPOINT_VERSION, uuid, position)
+
+
+def checkpoint_end(uuid: bytes, frames: int) -> bytes:
+    """Return what closes a checkpoint of so many frames."""
+    return frame.encode(uuid, END, frames, 0, b"")
+
+
+def checkpoint_bodies(data: bytes) -> list[slice]:
+    """Return where the bodies of a checkpoint's frames lie in its file, when all of it validates; else `StoreError`."""
+    magic, version, uuid, _ = _parsed(data) or (b"", 0, b"", 0)
+    if magic != _CHECKPOINT_MAGIC:
+        raise StoreError("damaged checkpoint: its header does not validate", bytes=len(data))
+    if version != CHECKPOINT_VERSION:
+        raise StoreError(f"checkpoint of version {version}, this program reads {CHECKPOINT_VERSION}")
+    places: list[slice] = []
+    offset = FILE_HEADER_BYTES
+    while (whole := frame.whole_at(uuid, data, offset)) is not None and whole[0].first == len(places):
+        header, _ = whole
+        body_at, offset = offset + frame.HEADER_BYTES, offset + header.frame_bytes
+        if header.kind == END and places and offset == len(data):
+            return places
+        if header.kind != STATE:
+            break
+        places.append(slice(body_at, body_at + header.length))
+    raise StoreError(f"damaged checkpoint: what stands at {offset} does not validate", bytes=len(data))
+
+
+def _header(magic: bytes, version: int, uuid: bytes, position: int) -> bytes:
+    head = _FILE.pack(magic, version, uuid, position)
     return head + _CRC.pack(value(head))
+
+
+def _parsed(data: bytes) -> tuple[bytes, int, bytes, int] | None:
+    """Return (magic, version, uuid, position) of a file's header, or None when it does not validate."""
+    if len(data) < FILE_HEADER_BYTES or _CRC.unpack_from(data, _FILE.size)[0] != value(data[: _FILE.size]):
+        return None
+    return _FILE.unpack_from(data)
 
 
 def parse_file_header(data: bytes) -> tuple[bytes, int] | None:
     """Return (uuid, first position), or None when the header is damaged or of another version."""
-    if len(data) < FILE_HEADER_BYTES:
-        return None
-    head = data[: _FILE.size]
-    magic, version, uuid, position = _FILE.unpack(head)
-    if magic != b"EGJ1" or version != VERSION or _CRC.unpack_from(data, _FILE.size)[0] != value(head):
-        return None
-    return uuid, position
+    magic, version, uuid, position = _parsed(data) or (b"", 0, b"", 0)
+    return (uuid, position) if magic == _JOURNAL_MAGIC and version == VERSION else None

@@ -18,8 +18,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from gateway.batch.builder import LaneBuilder
 from gateway.errors import DecodeError
 from gateway.ledger import (
@@ -42,10 +40,11 @@ from gateway.model import CLOCK_UNSYNCHRONISED, MessageGroup, Output, Quarantine
 from gateway.process.plan import CompiledRoute, Plan
 from gateway.process.redelivery import Redelivery
 from gateway.process.route import TopicCache, first_match
+from gateway.process.state import Part, restore_slice, slices
 from gateway.process.topics import topic_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gateway.config import schema
     from gateway.model import Entry, Ledger, Row
@@ -152,36 +151,39 @@ class Pipeline:
         """Carry on the books of `old`, which has finished: counts, sequences, marks of what may be sent again."""
         self.ledger = dict(old.ledger)
         self._at, self._wall_ns, self._clock = old._at, old._wall_ns, old._clock
-        self._redelivery.restore(old._redelivery.state())
+        self._redelivery.restore(list(old._redelivery.state()))
         for lane, builder in self._builders.items():
             if lane in old._builders:
                 builder.sequence = old._builders[lane].sequence
                 builder.readings_sealed = old._builders[lane].readings_sealed
 
-    def state(self) -> bytes:
-        """Return all that `restore` needs; to be called between two entries."""
-        return msgspec.msgpack.encode(
-            {
-                "at": self._at,
-                "wall_ns": self._wall_ns,
-                "clock": self._clock,
-                "ledger": self.ledger,
-                "redelivery": self._redelivery.state(),
-                "lanes": {lane: builder.state() for lane, builder in self._builders.items()},
-                "routes": [route.state() for route in self._routes],
-            }
-        )
+    def state_slices(self) -> Iterator[bytes]:
+        """Yield all that `restore` needs, bounded as `process.state` says; no entry may be applied meanwhile."""
+        return slices(self._parts())
 
-    def restore(self, state: bytes) -> None:
-        """Go on from a state of a pipeline with the same settings."""
-        document: dict[str, Any] = msgspec.msgpack.decode(state)
-        self._at, self._wall_ns, self._clock = document["at"], document["wall_ns"], document["clock"]
-        self.ledger = document["ledger"]
-        self._redelivery.restore(document["redelivery"])
+    def restore(self, kept: Iterable[bytes]) -> None:
+        """Go on from the state of a pipeline with the same settings. Raises `StoreError` when it cannot be theirs."""
+        parts = self._parts()
+        for each in kept:
+            restore_slice(parts, each)
+
+    def _parts(self) -> dict[str, Part]:
+        parts = {"books": Part(self._own_state, self._restore_own)}
+        parts["redelivery"] = Part(self._redelivery.state, self._redelivery.restore)
         for lane, builder in self._builders.items():
-            builder.restore(document["lanes"][lane])
-        for route, kept in zip(self._routes, document["routes"], strict=True):
-            route.restore(kept)
+            parts[f"lane {lane}"] = Part(builder.state, builder.restore)
+        for route in self._routes:
+            if route.steps is not None:
+                parts[f"samplers {route.name}"] = Part(route.state, route.restore)
+            if route.windows is not None:
+                parts[f"windows {route.name}"] = Part(route.windows.state, route.windows.restore)
+        return parts
+
+    def _own_state(self) -> Iterator[tuple[object, ...]]:
+        yield self._at, self._wall_ns, self._clock, self.ledger
+
+    def _restore_own(self, records: Sequence[Any]) -> None:
+        ((self._at, self._wall_ns, self._clock, self.ledger),) = records
 
     def _plan(self, topic: str) -> Plan:
         fault = topic_fault(topic)

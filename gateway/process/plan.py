@@ -17,6 +17,8 @@ from gateway.process.sample import Sampler, Steps
 from gateway.process.window import Windows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from gateway.batch.builder import LaneBuilder
     from gateway.config import schema
     from gateway.model import Row
@@ -69,19 +71,15 @@ class CompiledRoute:
             sampler = self.samplers[topic] = Sampler(self.steps)
         return sampler
 
-    def state(self) -> dict[str, object]:
-        """Return what `restore` needs, as plain data."""
-        return {
-            "samplers": {topic: sampler.state() for topic, sampler in self.samplers.items()},
-            "windows": None if self.windows is None else self.windows.state(),
-        }
+    def state(self) -> Iterator[tuple[object, ...]]:
+        """Yield what is remembered of each topic's sampling, its name first; windows have a state of their own."""
+        for topic, sampler in self.samplers.items():
+            yield topic, *sampler.state()
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state of the same route."""
-        for topic, sampler in state["samplers"].items():
-            self.sampler(topic).restore(sampler)
-        if self.windows is not None:
-            self.windows.restore(state["windows"])
+    def restore(self, records: Sequence[Any]) -> None:
+        """Go on from the state of the same route."""
+        for topic, *state in records:
+            self.sampler(topic).restore(state)
 
 
 class Plan:

@@ -21,6 +21,8 @@ from zlib import crc32
 from gateway.model import DUPLICATE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from gateway.model import MessageGroup
 
 _FLAGGED: Final = frozenset(flags for flags in range(8) if flags & DUPLICATE)
@@ -77,13 +79,20 @@ class Redelivery:
             # A whole window has arrived on this connection: nothing of an earlier one is still to be sent again.
             self._earlier.clear()
 
-    def state(self) -> tuple[object, ...]:
-        """Return what `restore` needs, as plain data."""
-        return self._connection, self._earlier, list(self._recent)
+    def state(self) -> Iterator[tuple[object, ...]]:
+        """Yield the connection with the marks of those before it, then the marks of each recent group."""
+        yield self._connection, self._earlier
+        for marks in self._recent:
+            yield (marks,)
 
-    def restore(self, state: Any) -> None:  # noqa: ANN401  # plain data
+    def restore(self, records: Sequence[Any]) -> None:
         """Go on from a state, also one of another Receive Maximum."""
-        self._connection, earlier, recent = state
-        self._earlier = dict(earlier)
-        self._recent = deque(dict(marks) for marks in recent)
-        self._recent_size = sum(map(len, self._recent))
+        for *connection, marks in records:
+            if connection:
+                (self._connection,) = connection
+                self._earlier = dict(marks)
+                self._recent.clear()
+                self._recent_size = 0
+            else:
+                self._recent.append(dict(marks))
+                self._recent_size += len(marks)

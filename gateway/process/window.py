@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.decode.contract import INTEGER_MAX, INTEGER_MIN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from gateway.config import schema
     from gateway.model import Row, Value
 
@@ -62,20 +64,19 @@ class Cell:
         elif value > self.high:
             self.high = value
 
-    def state(self) -> list[object]:
+    def state(self) -> tuple[object, ...]:
         """Return all of it as plain data; an integer of any size as text, for MessagePack ends at 64 bits."""
-        state = [getattr(self, name) for name in Cell.__slots__]  # `total` is the last of them
-        state[-1] = str(self.total) if self.total.__class__ is int else self.total
-        return state
+        total = str(self.total) if self.total.__class__ is int else self.total
+        ends = self.first_ns, self.first, self.last_ns, self.last
+        return self.count, self.numbers, total, self.low, self.high, *ends
 
     @classmethod
-    def restored(cls, state: list[Any]) -> Cell:
+    def restored(cls, state: Sequence[Any]) -> Cell:
         """Return the cell of a state."""
         cell = cls(0, 0)
-        *rest, total = state
-        for name, value in zip(cls.__slots__, rest, strict=False):
-            setattr(cell, name, value)
-        cell.total = int(total) if isinstance(total, str) else total
+        cell.count, cell.numbers, total, cell.low, cell.high, *ends = state
+        cell.first_ns, cell.first, cell.last_ns, cell.last = ends
+        cell.total = int(total) if total.__class__ is str else total
         return cell
 
 
@@ -210,31 +211,25 @@ class Windows:
         self._cells -= len(cells)
         return row
 
-    def state(self) -> list[object]:
-        """Return what `restore` needs, as plain data."""
-        return [
-            (
-                name,
-                topic.newest_ns,
-                topic.taken_at,
-                topic.closes_ns,
-                [
-                    (start, [(field, cell.state()) for field, cell in cells.items()])
-                    for start, cells in topic.open.items()
-                ],
-            )
-            for name, topic in self._topics.items()
-        ]
+    def state(self) -> Iterator[tuple[object, ...]]:
+        """Yield each topic, its name first, followed by its cells, each with the start of its window first."""
+        for name, topic in self._topics.items():
+            yield name, topic.newest_ns, topic.taken_at, topic.closes_ns
+            for start, cells in topic.open.items():
+                for field, cell in cells.items():
+                    yield start, field, *cell.state()
 
-    def restore(self, state: list[Any]) -> None:
-        """Go on from a state of windows with the same options."""
-        for name, newest_ns, taken_at, closes_ns, windows in state:
-            topic = self._topics[name] = _Topic()
-            topic.newest_ns, topic.taken_at, topic.closes_ns = newest_ns, taken_at, closes_ns
-            for start, cells in windows:
-                restored = topic.open[start] = {field: Cell.restored(cell) for field, cell in cells}
-                self._cells += len(restored)
-                self._characters += sum(_characters(one.first) + _characters(one.last) for one in restored.values())
+    def restore(self, records: Sequence[Any]) -> None:
+        """Go on from the state of windows with the same options."""
+        topic = self._topics[next(reversed(self._topics))] if self._topics else _Topic()
+        for first, second, *rest in records:
+            if first.__class__ is str:
+                topic = self._topics[first] = _Topic()
+                topic.newest_ns, (topic.taken_at, topic.closes_ns) = second, rest
+                continue
+            cell = topic.open.setdefault(first, {})[second] = Cell.restored(rest)
+            self._cells += 1
+            self._characters += _characters(cell.first) + _characters(cell.last)
 
 
 def _computed(function: str, cell: Cell) -> Value | None:

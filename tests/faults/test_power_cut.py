@@ -125,15 +125,15 @@ class Node:
 
     def checkpoint(self) -> None:
         """Keep the state as the flow does."""
-        state = self.pipeline.state()
-        data = self.checkpoints.encode(
-            layout.Checkpoint(
-                layout.VERSION, self.position, self.at, 0, self.connection, self.pipeline.epoch, SETTINGS_JSON, state
-            )
+        writer = self.checkpoints.begin(
+            layout.Checkpoint(self.position, self.at, 0, self.connection, self.pipeline.epoch, SETTINGS_JSON)
         )
+        for state in self.pipeline.state_slices():
+            writer.pack(state)
+            writer.flush()
         self.spool.sync()
         self.spool.save_cursors()
-        self.journal.trim(self.checkpoints.write(self.position, data))
+        self.journal.trim(self.checkpoints.finish(writer))
 
     def mirror(self, receiver: Receiver) -> None:
         """Send everything that the region has not acknowledged."""

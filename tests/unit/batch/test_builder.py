@@ -74,7 +74,7 @@ def test_the_line_of_readings_of_a_new_epoch_goes_on_where_the_ring_ends():
 def test_a_restored_builder_shares_nothing_with_the_one_it_came_from():
     lane, other = builder(), builder()
     lane.append("a", 1, {"x": 1}, at=4)
-    other.restore(lane.state())
+    other.restore(list(lane.state()))
     lane.append("a", 2, {"x": 1}, at=5)
     assert other.take(0, 0, {}).rows == {"a": ([1], [{"x": 1}])}
 
@@ -95,16 +95,16 @@ def test_a_checkpoint_anywhere_leads_to_the_same_batches(rows, cut):
         lane.append(topic, time_ns, dict(row), at, sum(len(value) for value in row.values() if isinstance(value, str)))
         if lane.is_full:
             straight.append(lane.take(at, 1, {}))
-    end = lane.state()
+    end = list(lane.state())
 
     broken, lane = [], builder(batch_bytes_max=256)
     for index, (topic, time_ns, row, at) in enumerate(rows):
         if index == cut:
-            kept = msgspec.msgpack.decode(msgspec.msgpack.encode(lane.state()))
+            kept = msgspec.msgpack.decode(msgspec.msgpack.encode(list(lane.state())))
             lane = builder(batch_bytes_max=256)
             lane.restore(kept)
         lane.append(topic, time_ns, dict(row), at, sum(len(value) for value in row.values() if isinstance(value, str)))
         if lane.is_full:
             broken.append(lane.take(at, 1, {}))
     assert broken == straight
-    assert lane.state() == end
+    assert list(lane.state()) == end

@@ -25,7 +25,7 @@ def after(*groups, receive_maximum=10) -> Redelivery:
     for each in groups:
         one.duplicates(each)
     again = Redelivery(receive_maximum)
-    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(one.state()), strict=False))
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(list(one.state())), strict=False))
     return again
 
 

@@ -24,7 +24,7 @@ def windows(size_ns=10, lateness_ns=0, idle_ns=100, functions=ALL) -> Windows:
 def restarted(one: Windows, **options) -> Windows:
     """Return what a checkpoint brings back."""
     again = windows(**options)
-    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(one.state())))
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(list(one.state()))))
     return again
 
 
