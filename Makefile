@@ -4,7 +4,7 @@
 #   test    check, then every test; installs mosquitto by apt where it is missing
 #   check   format, lint, types, generated pages
 #   bench   the budgets
-#   faults  the long fault and crash tests
+#   faults  the long fault and crash tests, and power cuts of a virtual machine; needs root once, for its image
 #   docs    write the generated pages
 #   lock    pin the versions that are installed now
 #   clean   remove everything made here
@@ -24,10 +24,10 @@ elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo sh -c "$$
 else echo "$(1) is missing; as root: $$install" >&2; exit 1; fi
 endef
 
-# Debian keeps mosquitto where the PATH of users does not look.
-export PATH := $(PATH):/usr/sbin:/usr/local/sbin
+# Debian keeps these programs where the PATH of users does not look.
+export PATH := $(PATH):/usr/sbin:/sbin:/usr/local/sbin
 
-.PHONY: demo test check bench faults docs lock clean mosquitto
+.PHONY: demo test check bench faults docs lock clean mosquitto machine
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/run.stamp
@@ -45,8 +45,8 @@ check: $(VENV)/test.stamp
 bench: $(VENV)/test.stamp mosquitto
 	$(BIN)/python -m benchmarks $(BENCH)
 
-faults: $(VENV)/test.stamp mosquitto
-	GATEWAY_LONG=1 GATEWAY_KILLS=$(KILLS) $(BIN)/pytest tests/faults tests/integration
+faults: $(VENV)/test.stamp mosquitto machine
+	GATEWAY_LONG=1 GATEWAY_KILLS=$(KILLS) $(BIN)/pytest tests/faults tests/integration tests/image
 
 docs: $(VENV)/run.stamp
 	$(BIN)/gateway config docs --write
@@ -75,3 +75,8 @@ $(VENV)/test.stamp: $(VENV)/run.stamp
 
 mosquitto:
 	@command -v mosquitto >/dev/null || { $(call apt,mosquitto); }
+
+machine:
+	@command -v qemu-system-x86_64 >/dev/null || { $(call apt,qemu-system-x86); }
+	@command -v debootstrap >/dev/null || { $(call apt,debootstrap); }
+	@command -v mkfs.ext4 >/dev/null || { $(call apt,e2fsprogs); }
