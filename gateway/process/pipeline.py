@@ -50,9 +50,12 @@ if TYPE_CHECKING:
     from gateway.model import Entry, Ledger, Row
     from gateway.process.window import Closed
 
-SLICE_MESSAGES_MAX: Final = 512
-SLICE_BYTES_MAX: Final = 512 * 1024
-"""A slice ends with the message that passes this many bytes of payload."""
+SLICE_MESSAGES_MAX: Final = 256
+SLICE_BYTES_MAX: Final = 32 * 1024
+"""A slice ends with the message that passes this many bytes of payload: they may hold thousands of windowed fields."""
+
+SLICE_EMITTED_MAX: Final = 4096
+"""A slice of windows that fall due together ends with the topic that passes this many readings."""
 
 PLANS_MAX: Final = 50_000
 """Topics whose plan is cached, routed or not."""
@@ -268,11 +271,12 @@ class Pipeline:
     def _fall_due(self) -> Iterator[Output]:
         """Close the windows of silent topics, seal the lanes whose linger has ended."""
         for route in self._windowed:
-            closed = 0
+            closed, emitted = 0, self.ledger.get(EMITTED, 0)
             while self._expire(route, self._at):
                 closed += 1
-                if closed % SLICE_MESSAGES_MAX == 0:
+                if closed == SLICE_MESSAGES_MAX or self.ledger.get(EMITTED, 0) - emitted >= SLICE_EMITTED_MAX:
                     yield self._handed_over()
+                    closed, emitted = 0, self.ledger.get(EMITTED, 0)
         for builder in self._builders.values():
             if builder.due_at is not None and builder.due_at <= self._at:
                 self._seal(builder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 
 import cbor2
@@ -270,12 +271,23 @@ def test_a_new_epoch_and_sequence_hold_for_the_batches_to_come() -> None:
 
 
 def test_slices_are_bounded_by_messages_and_by_bytes() -> None:
-    small = list(module._slices([b"x"] * 1200))
-    assert small == [(0, 512), (512, 1024), (1024, 1200)]
-    large = list(module._slices([b"x" * 300_000] * 5))
+    small = list(module._slices([b"x"] * 600))
+    assert small == [(0, 256), (256, 512), (512, 600)]
+    large = list(module._slices([b"x" * 20_000] * 5))
     assert large == [(0, 2), (2, 4), (4, 5)]
     assert list(module._slices([])) == []
     assert list(module._slices([b"x" * 9_000_000])) == [(0, 1)]
+
+
+@pytest.mark.parametrize(("topics", "fields", "slices"), [(700, 1, 2), (60, 100, 4)])
+def test_windows_that_fall_due_together_close_in_slices(topics: int, fields: int, slices: int) -> None:
+    one = machine(lanes=(LANES[0], schema.Lane(name="b", linger_ns=900 * S)))
+    payload = json.dumps({f"f{number}": number for number in range(fields)}).encode()
+    applied(one, group(*[(f"window/{number}", payload) for number in range(topics)]))
+    counts = [0, *(one.ledger[ledger.EMITTED] for _ in one.apply(tick(10 * S), 1))]
+    assert len(counts) - 1 == slices, "what is left is not worth a slice of its own"
+    assert one.ledger[ledger.EMITTED] == 3 * topics * fields
+    assert max(after - before for before, after in itertools.pairwise(counts)) <= module.SLICE_EMITTED_MAX + 3 * fields
 
 
 def test_topics_beyond_the_bound_of_a_route_are_quarantined(monkeypatch: pytest.MonkeyPatch) -> None:
