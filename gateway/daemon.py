@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
+from gateway.collector import collect, standing_still
 from gateway.disk import Disk
 from gateway.errors import StoreError
 from gateway.flow import Flow
@@ -40,7 +41,8 @@ async def run(config: schema.Gateway, ready: Callable[[], None]) -> None:
     folder = Path(config.node.state_folder)
     disk.make_folder(folder)
     with _only_one(folder):
-        flow = Flow(config, Clock(), disk, random.Random(os.urandom(16)))  # noqa: S311  # jitter is no secret
+        with standing_still():
+            flow = Flow(config, Clock(), disk, random.Random(os.urandom(16)))  # noqa: S311  # jitter is no secret
         _report(flow)
         try:
             async with StatusEndpoint(config.node.socket_path, flow.status):
@@ -53,6 +55,7 @@ async def run(config: schema.Gateway, ready: Callable[[], None]) -> None:
 async def _until_signal(flow: Flow, ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     work = asyncio.create_task(flow.run(ready), name="flow")
+    collecting = asyncio.create_task(collect(), name="collector")
 
     def stop() -> None:
         log.info("stopping")
@@ -65,6 +68,8 @@ async def _until_signal(flow: Flow, ready: Callable[[], None]) -> None:
         await work
     except asyncio.CancelledError:
         log.warning("stopped with work left: the journal has it")
+    finally:
+        collecting.cancel()
 
 
 def _report(flow: Flow) -> None:

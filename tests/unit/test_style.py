@@ -21,7 +21,7 @@ LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 
 LAYERS = (
-    {"model", "errors", "ledger", "clock", "disk", "frame", "channel", "config.schema"},
+    {"model", "errors", "ledger", "clock", "collector", "disk", "frame", "channel", "config.schema"},
     {"decode", "process", "batch", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
     {"recovery"},
