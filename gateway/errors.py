@@ -80,6 +80,11 @@ class StoreError(GatewayError):
     reaction = Reaction.DEGRADE
     hint = "check the disk: free space, mount options, kernel log"
 
+    @property
+    def is_no_space(self) -> bool:
+        """Whether the disk, or our quota of it, is full."""
+        return self.facts.get("errno") in {"ENOSPC", "EDQUOT"}
+
 
 class LinkError(GatewayError):
     """A connection to a broker failed or was closed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from gateway.config import schema
 from gateway.config.units import duration_text, size_text
 from gateway.config.values import nearest
 from gateway.errors import ExpressionError
@@ -18,7 +19,6 @@ from gateway.process.topics import filter_fault, topic_fault
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gateway.config import schema
     from gateway.config.positions import Place
 
 HEADER_ALLOWANCE_BYTES: Final = 16 * 1024
@@ -108,26 +108,41 @@ def _broker(broker: schema.Broker) -> Iterator[Finding]:
 
 
 def _lanes(spool: schema.Spool) -> Iterator[Finding]:
-    segment: Place = ("spool", "segment_bytes")
     lanes: Place = ("spool", "lanes")
     yield from _twice("lane", [lane.name for lane in spool.lanes], lanes)
     for number, lane in enumerate(spool.lanes):
-        place = (*lanes, number)
-        largest = lane.batch_bytes_max + HEADER_ALLOWANCE_BYTES
-        if largest > spool.segment_bytes:
-            sizes = f"{size_text(lane.batch_bytes_max)} and {size_text(HEADER_ALLOWANCE_BYTES)} for its header"
-            sentence = f"a batch of {sizes} does not fit a segment of {size_text(spool.segment_bytes)}"
-            hint = "lower it, or raise spool.segment_bytes"
-            yield Finding(f"{sentence}: {hint}", ((*place, "batch_bytes_max"), segment))
-        if lane.bytes_max < RING_SEGMENTS_MIN * spool.segment_bytes:
-            sentence = f"a ring of {size_text(lane.bytes_max)} holds fewer than {RING_SEGMENTS_MIN} segments"
-            hint = f"of {size_text(spool.segment_bytes)}: raise it, or lower spool.segment_bytes"
-            yield Finding(f"{sentence} {hint}", ((*place, "bytes_max"), segment))
-    total = sum(lane.bytes_max for lane in spool.lanes)
+        yield from _lane(lane, spool, (*lanes, number))
+    total = sum(lane.bytes_reserved for lane in spool.lanes)
     if total > spool.bytes_max:
-        sentence = f"the lanes' bytes_max make {size_text(total)} together, more than {size_text(spool.bytes_max)}"
-        rests_on = tuple((*lanes, number, "bytes_max") for number in range(len(spool.lanes)))
+        sentence = f"the lanes' bytes_reserved make {size_text(total)} together, more than {size_text(spool.bytes_max)}"
+        rests_on = tuple((*lanes, number, "bytes_reserved") for number in range(len(spool.lanes)))
         yield Finding(f"{sentence}: raise it, or lower theirs", (("spool", "bytes_max"), lanes, *rests_on))
+
+
+def _lane(lane: schema.Lane, spool: schema.Spool, place: Place) -> Iterator[Finding]:
+    segment: Place = ("spool", "segment_bytes")
+    largest = lane.batch_bytes_max + HEADER_ALLOWANCE_BYTES
+    if largest > spool.segment_bytes:
+        sizes = f"{size_text(lane.batch_bytes_max)} and {size_text(HEADER_ALLOWANCE_BYTES)} for its header"
+        sentence = f"a batch of {sizes} does not fit a segment of {size_text(spool.segment_bytes)}"
+        hint = "lower it, or raise spool.segment_bytes"
+        yield Finding(f"{sentence}: {hint}", ((*place, "batch_bytes_max"), segment))
+    if lane.bytes_max < RING_SEGMENTS_MIN * spool.segment_bytes:
+        sentence = f"a ring of {size_text(lane.bytes_max)} holds fewer than {RING_SEGMENTS_MIN} segments"
+        hint = f"of {size_text(spool.segment_bytes)}: raise it, or lower spool.segment_bytes"
+        yield Finding(f"{sentence} {hint}", ((*place, "bytes_max"), segment))
+    if lane.bytes_max > spool.bytes_max:
+        sentence = f"{size_text(lane.bytes_max)} is more than all lanes may have, {size_text(spool.bytes_max)}"
+        yield Finding(
+            f"{sentence}: lower it, or raise spool.bytes_max", ((*place, "bytes_max"), ("spool", "bytes_max"))
+        )
+    if lane.bytes_reserved > lane.bytes_max:
+        sentence = f"{size_text(lane.bytes_reserved)} is more than the lane may have, {size_text(lane.bytes_max)}"
+        yield Finding(f"{sentence}: lower it, or raise bytes_max", ((*place, "bytes_reserved"), (*place, "bytes_max")))
+    taken = {one.name for one in spool.lanes} & {schema.thin_lane(lane.name, level) for level in range(1, 5)}
+    if lane.policy == "thin" and taken:
+        sentence = f'"{min(taken)}" is the name of the lane that its coarser batches go to: name that other lane'
+        yield Finding(f"{sentence} otherwise", ((*place, "policy"),))
 
 
 def _twice(what: str, names: Sequence[str], place: Place) -> Iterator[Finding]:
@@ -204,6 +219,9 @@ def _window(route: schema.Route, place: Place) -> Iterator[Finding]:
 
 
 def _region(region: schema.Region, place: Place) -> Iterator[Finding]:
+    if region.lag_bytes_max and region.required:
+        sentence = "bounds what an optional region may hold back, and this one is required: remove it"
+        yield Finding(f"{sentence}, or set required = false", ((*place, "lag_bytes_max"), (*place, "required")))
     if region.backoff_min_ns > region.backoff_max_ns:
         low, high = duration_text(region.backoff_min_ns), duration_text(region.backoff_max_ns)
         sentence = f"{low} is more than backoff_max, {high}: lower it, or raise that"

@@ -170,10 +170,42 @@ class Lane(Section, frozen=True, kw_only=True):
     bytes_max: Annotated[int, option("Size of the lane's ring on disk.", unit=SIZE, low=128 * KIB, high=1024 * GIB)] = (
         256 * MIB
     )
+    bytes_reserved: Annotated[
+        int,
+        option("Disk that no other lane may take from this one.", unit=SIZE, low=0, high=1024 * GIB),
+    ] = 0
     policy: Annotated[
-        Literal["evict_oldest", "refuse"],
-        option("When the ring is full: evict the oldest batches (ledgered), or refuse (back-pressure to the broker)."),
+        Literal["evict_oldest", "thin", "refuse"],
+        option(
+            "When the ring is full: evict the oldest batches (ledgered), make them coarser first, or refuse"
+            " (back-pressure to the broker)."
+        ),
     ] = "evict_oldest"
+    thin_interval_ns: Annotated[
+        int,
+        option(
+            "With policy thin: one row per topic and interval is left of the oldest batches.",
+            unit=DURATION,
+            low=MS,
+            high=31 * 86400 * S,
+        ),
+    ] = 10 * S
+    thin_levels: Annotated[
+        int,
+        option("With policy thin: how often batches are made coarser before they are evicted.", low=1, high=4),
+    ] = 2
+    thin_factor: Annotated[
+        int, option("With policy thin: how many times longer the interval of each next level is.", low=2, high=100)
+    ] = 6
+    expire_after_ns: Annotated[
+        int,
+        option(
+            "Age, by the node's own running time, at which undelivered batches are given up (ledgered); 0 means never.",
+            unit=DURATION,
+            low=0,
+            high=3650 * 86400 * S,
+        ),
+    ] = 0
     batch_readings_max: Annotated[
         int, option("Readings that seal a batch.", unit="readings", low=1, high=1_000_000)
     ] = 20_000
@@ -192,6 +224,11 @@ class Lane(Section, frozen=True, kw_only=True):
     ] = S
 
 
+def thin_lane(lane: str, level: int) -> str:
+    """Return the name of the lane that holds a lane's coarser batches of a level, from 1."""
+    return f"{lane}.thin{level}"
+
+
 class Spool(Section, frozen=True, kw_only=True):
     """The durable ring on flash."""
 
@@ -207,6 +244,16 @@ class Spool(Section, frozen=True, kw_only=True):
             high=256 * MIB,
         ),
     ] = 8 * MIB
+    memory_bytes_max: Annotated[
+        int,
+        option(
+            "Batches that are held in memory alone while the disk takes nothing.", unit=SIZE, low=MIB, high=16 * GIB
+        ),
+    ] = 16 * MIB
+    free_bytes_min: Annotated[
+        int,
+        option("Free space of the file system below which rings grow no further.", unit=SIZE, low=0, high=1024 * GIB),
+    ] = 64 * MIB
     lanes: Annotated[tuple[Lane, ...], option("The lanes, most important first.")] = ()
 
 
@@ -320,6 +367,15 @@ class Region(Section, frozen=True, kw_only=True):
         bool,
         option("Whether batches are kept on disk until this region has them, as far as the ring's size allows."),
     ] = True
+    lag_bytes_max: Annotated[
+        int,
+        option(
+            "Disk that batches may take which only this optional region waits for; 0 means no bound but the ring's.",
+            unit=SIZE,
+            low=0,
+            high=1024 * GIB,
+        ),
+    ] = 0
     in_flight_max: Annotated[
         int, option("Batches sent and not yet acknowledged.", unit="batches", low=1, high=1000)
     ] = 16

@@ -1,9 +1,9 @@
 """What each lane has lost and where its disk begins and ends: the spool's own ledger, durable before a file is removed.
 
-A **range** is a run of sequences of one epoch that nobody can read any more, with its exact readings: evicted by
-policy or damaged on the medium. Ranges and the records on disk never overlap and together cover every sequence from
-the lowest that a region may still ask for up to the head; so what neither covers at opening is new damage. A range is
-forgotten when every region has passed it and no segment holds its place any more.
+A **range** is a run of sequences of one epoch that nobody can read any more, with its exact readings and the reason.
+Ranges and the records on disk never overlap and together cover every sequence from the lowest that a region may still
+ask for up to the head; so what neither covers at opening is new damage. A range is forgotten when every region has
+passed it and no segment holds its place any more.
 
 `floor` is the place up to which segments were removed; `durable` the place up to which the lane was durable when the
 books were last saved. Counts are cumulative. Losing the books costs counts and ranges that can be computed again from
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 EVICTED: Final = "evicted"
+"""Gone to make room while a required region waited."""
 DAMAGED: Final = "damaged"
+"""Not readable any more."""
+THINNED: Final = "thinned"
+"""Made coarser: what is left of them is in the lane of the coarser batches."""
+EXPIRED: Final = "expired"
+"""Older than the lane allows."""
+LAGGED: Final = "lagged"
+"""Gone while only optional regions waited."""
+REASONS: Final = (EVICTED, THINNED, EXPIRED, LAGGED, DAMAGED)
 
 
 class Range(msgspec.Struct, array_like=True, frozen=True):

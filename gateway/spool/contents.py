@@ -42,6 +42,7 @@ class Contents:
         `known` are the places of the regions that have cursors in this lane.
         """
         self.segments = segments
+        self._drop_lost()
         items = [item for segment in segments for item in _runs(segment)]
         items += [
             (lost.first, Position(lost.first - 1, lost.epoch, lost.readings_before), lost.position)
@@ -56,6 +57,14 @@ class Contents:
             self.note_hole(left, right)
         if segments and segments[-1].first > self.head.sequence + 1:
             self.head = self.head._replace(sequence=segments[-1].first - 1)
+
+    def _drop_lost(self) -> None:
+        """Forget records that are in a range: their bytes may be there still or again, but told is told."""
+        for lost in self.books.ranges:
+            index = max(0, bisect_right(self.segments, lost.first, key=_first) - 1)
+            while index < len(self.segments) and self.segments[index].first <= lost.last:
+                self.segments[index].table.drop(lost.first, lost.last)
+                index += 1
 
     def find(self, sequence: int) -> tuple[Segment, Record] | None:
         """Return where a batch lies."""
@@ -120,25 +129,24 @@ class Contents:
 
     def lose(self, segment: Segment, record: Record) -> None:
         """Put one record that cannot be read into the books."""
-        segment.table.remove(record.sequence)
+        segment.table.drop(record.sequence, record.sequence)
         before = Position(record.sequence - 1, record.epoch, record.readings_before)
         self._take(book.between(before, record.position, book.DAMAGED))
         self.report.append(
             f"lane {self.lane}: batch {record.sequence} with {record.readings} readings cannot be read any more"
         )
 
-    def drop_oldest(self, lowest: int | None, lowest_required: int | None) -> Segment:
-        """Take the oldest segment out of reach; its batches beyond `lowest` become a range.
+    def drop_oldest(self, lowest: int | None, lowest_required: int | None, reason: str) -> Segment:
+        """Take the oldest segment out of reach; its batches beyond `lowest` become ranges.
 
-        Those beyond `lowest_required` count as evicted. None: there is no region to wait for.
+        Those beyond `lowest_required` have the `reason`; for the others only optional regions waited. None: there is no
+        region to wait for.
         """
         segment = self.segments.pop(0)
         for record in segment.table:
-            if lowest_required is not None and record.sequence > lowest_required:
-                self.books.count(book.EVICTED, 1, record.readings)
             if lowest is not None and record.sequence > lowest:
-                before = Position(record.sequence - 1, record.epoch, record.readings_before)
-                self.books.add(book.between(before, record.position, book.EVICTED))
+                is_waited_for = lowest_required is not None and record.sequence > lowest_required
+                self._give_up(record, reason if is_waited_for else book.LAGGED)
         self.books.floor = max(self.oldest(), self.books.floor)
         if lowest is not None:
             self.books.forget(lowest)
@@ -160,6 +168,11 @@ class Contents:
         ranges = [lost for lost in self.books.ranges if lost.last > sequence]
         batches = sum(lost.last - max(lost.first - 1, sequence) for lost in ranges)
         return batches, sum(lost.readings for lost in ranges)
+
+    def _give_up(self, record: Record, reason: str) -> None:
+        before = Position(record.sequence - 1, record.epoch, record.readings_before)
+        self.books.count(reason, 1, record.readings)
+        self.books.add(book.between(before, record.position, reason))
 
     def _take(self, lost: Range) -> None:
         self.books.add(lost)

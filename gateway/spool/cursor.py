@@ -32,6 +32,7 @@ class Cursors:
     def __init__(self, disk: Disk, folder: Path, regions: Sequence[Region], report: list[str]) -> None:
         disk.make_folder(folder)
         self.required = frozenset(region.name for region in regions if region.required)
+        self._lag_bytes_max = {region.name: region.lag_bytes_max for region in regions}
         self._slots = {region.name: Slots(disk, folder / region.name) for region in regions}
         self._places: dict[str, dict[str, Position]] = {}
         self.lost: set[str] = set()
@@ -70,6 +71,18 @@ class Cursors:
     def lowest_required(self, lane: str) -> int | None:
         """Return the sequence that all required regions have passed, None without required regions."""
         return min((self.place(region, lane).sequence for region in self.required), default=None)
+
+    def may_lose(self, region: str, lane: str, end: int, sizes: Sequence[tuple[int, int]]) -> bool:
+        """Say whether a segment that ends with `end` may go as far as a region is concerned.
+
+        It has passed it; or it is optional and the segments that it still waits for take more than it may hold back.
+        `sizes` are (last sequence, bytes) of all segments.
+        """
+        place = self.place(region, lane).sequence
+        if place >= end:
+            return True
+        limit = self._lag_bytes_max[region]
+        return region not in self.required and 0 < limit < sum(size for last, size in sizes if last > place)
 
     def step_back(self, lane: str, place: Position, epoch: int) -> None:
         """Let no cursor of an older epoch be beyond `place`, after which a batch of `epoch` is stored."""

@@ -5,8 +5,8 @@
     <folder>/lanes/<lane>/*.seg      the ring of a lane
 
 Within a ring sequences start at 1 and keep rising, also when an epoch begins, so a sequence alone names a record. One
-copy of a batch serves all regions; reading never deletes. A segment is removed when every region has it, or when room
-is needed: then every required region must have it, or the lane's policy decides, and what was lost is in the books.
+copy of a batch serves all regions; reading never deletes. A segment is removed when every region has it, when it is
+older than its lane allows, or when room is needed (`gateway.spool.shares`); what was lost is in the books.
 
 Invariant, per region and lane, in batches: head = cursor + stored beyond it + in gaps beyond it.
 
@@ -26,7 +26,8 @@ from gateway.spool import books as book
 from gateway.spool.books import Books, LaneBooks
 from gateway.spool.contents import Contents
 from gateway.spool.cursor import Cursors
-from gateway.spool.ring import Ring, Shape
+from gateway.spool.ring import Ring
+from gateway.spool.shares import Shape, Shares
 from gateway.spool.slots import Slots
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Spool:
         self._books = Books()
         self._saved = b""
         self._cursors = Cursors(disk, folder / "cursors", regions, self.report)
+        self._shares = Shares(options.bytes_max, options.memory_bytes_max, self._save)
         self._rings: dict[str, Ring] = {}
         self._counts: dict[str, dict[str, int]] = {}
 
@@ -118,8 +120,25 @@ class Spool:
                 self._save(even_if_saved=True)
             return self._books.epoch
 
-    def append(self, batch: SealedBatch) -> Appended:
-        """Store a batch; not durable before `sync`. Raises `StoreError`: then the same call may succeed later."""
+    @property
+    def is_held(self) -> bool:
+        """Whether some batches are in memory alone because the disk takes nothing; `sync` tries again."""
+        return any(ring.is_held for ring in self._rings.values())
+
+    def note_space(self, *, is_low: bool) -> None:
+        """Note whether the file system is low on space: then no ring grows."""
+        self._shares.may_grow = not is_low
+
+    def shrink(self) -> bool:
+        """Give some bytes back to a full file system; False when no lane's policy allows it. Raises `StoreError`."""
+        with self._writing:
+            return self._shares.shrink()
+
+    def append(self, batch: SealedBatch, at: int = 0) -> Appended:
+        """Store a batch at the node's own time `at` (ns); not durable before `sync`.
+
+        Raises `StoreError` when neither disk nor memory takes it: then the same call may succeed later.
+        """
         with self._writing:
             lane = batch.id.lane
             ring = self._rings.get(lane) or self._add_ring(lane)
@@ -129,7 +148,7 @@ class Spool:
                 counts["known" if is_known else "conflicts"] += 1
                 return Appended.KNOWN if is_known else Appended.CONFLICT
             before = envelope.peek(batch.data).readings_before
-            return Appended.STORED if ring.append(batch, before) else Appended.REFUSED
+            return Appended.STORED if ring.append(batch, before, at) else Appended.REFUSED
 
     def read(self, lane: str, sequence: int) -> SealedBatch | Gap | None:
         """Return a batch, the gap that covers it (evicted or damaged), or None beyond the head. From any thread.
@@ -170,11 +189,18 @@ class Spool:
         with self._lock:
             return min(self._cursors.place(region, lane).sequence, self.head(lane))
 
-    def sync(self) -> None:
+    def sync(self, at: int = 0) -> None:
         """Make durable what was appended. Raises `StoreError`: it stays readable, and may be tried again."""
         with self._writing:
             for ring in list(self._rings.values()):
-                ring.sync()
+                ring.sync(at)
+
+    def expire(self, at: int) -> None:
+        """Give up what is older than its lane allows, at the node's own time `at` (ns). Raises `StoreError`."""
+        with self._writing:
+            for ring in self._rings.values():
+                ring.expire(at)
+            self._shares.bury()
 
     def save_cursors(self) -> None:
         """Make cursors and books durable, and free the segments that every region has. Raises `StoreError`."""
@@ -182,8 +208,7 @@ class Spool:
             for ring in self._rings.values():
                 ring.doom_passed()
             self._save()
-            for ring in self._rings.values():
-                ring.bury()
+            self._shares.bury()
 
     def status(self) -> list[dict[str, object]]:
         """Return one map per lane: sizes, counts, and per region the cursor and what it still waits for."""
@@ -212,16 +237,23 @@ class Spool:
         lane = next((lane for lane in self._options.lanes if lane.name == name), None)
         segment_bytes = self._options.segment_bytes
         if lane is None:
-            shape = Shape(segment_bytes, _DRAINING_SEGMENTS * segment_bytes, refuses=False, drains=True)
+            shape = Shape(segment_bytes, _DRAINING_SEGMENTS * segment_bytes, drains=True)
         else:
             # A ring of one segment would lose all it has whenever it begins another.
             segment_bytes = min(segment_bytes, lane.bytes_max // 2)
-            shape = Shape(segment_bytes, lane.bytes_max, lane.policy == "refuse", drains=False)
+            shape = Shape(
+                segment_bytes,
+                lane.bytes_max,
+                lane.bytes_reserved,
+                refuses=lane.policy == "refuse",
+                expire_after_ns=lane.expire_after_ns,
+            )
         books = self._books.lanes.setdefault(name, LaneBooks())
         contents = Contents(self._node, name, books, self.report)
         folder = self._folder / "lanes" / name
-        ring = Ring(self._disk, folder, shape, contents, self._cursors, self._save, self._lock)
+        ring = Ring(self._disk, folder, shape, contents, self._cursors, self._shares, self._lock)
         ring.open()
+        self._shares.rings.append(ring)
         with self._lock:
             self._counts[name] = {"known": 0, "conflicts": 0}
             self._rings[name] = ring
@@ -262,11 +294,11 @@ class Spool:
                 "gap_batches": lost[0],
                 "gap_readings": lost[1],
             }
-        evicted, damaged = contents.books.lost_under(book.EVICTED), contents.books.lost_under(book.DAMAGED)
+        gone = {reason: contents.books.lost_under(reason) for reason in book.REASONS}
         return {
             "name": lane,
-            "state": "full" if ring.is_refusing or ring.is_full else "ok",
-            "policy": "refuse" if ring.shape.refuses else "evict_oldest",
+            "state": "held" if ring.is_held else "full" if ring.is_refusing or self._shares.is_full(ring) else "ok",
+            "policy": ring.shape.policy,
             "drains": ring.shape.drains,
             "bytes": ring.allocated,
             "bytes_max": ring.bytes_max,
@@ -277,10 +309,9 @@ class Spool:
             "head": contents.head.sequence,
             "durable": ring.durable.sequence,
             "regions": regions,
-            "evicted_batches": evicted[0],
-            "evicted_readings": evicted[1],
-            "damaged_batches": damaged[0],
-            "damaged_readings": damaged[1],
+            "bytes_in_memory": ring.unsynced_bytes if ring.is_held else 0,
+            **{f"{reason}_batches": batches for reason, (batches, _) in gone.items()},
+            **{f"{reason}_readings": readings for reason, (_, readings) in gone.items()},
             **ring.counts,
             **self._counts[lane],
         }

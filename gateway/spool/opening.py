@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from gateway.errors import StoreError
 from gateway.spool import format as layout
 from gateway.spool import recovery
-from gateway.spool.segment import Segment
+from gateway.spool.segment import Segment, Table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.disk import Disk
     from gateway.spool.books import LaneBooks
+    from gateway.spool.format import SegmentHeader
 
 
 @dataclass(slots=True)
@@ -67,11 +68,13 @@ class Opening:
         keep = False
         try:
             size = self.disk.size(handle)
-            uuid = self._uuid(handle, size)
-            if uuid is None:
-                self._set_aside(path, "has no header that can be read")
+            header, why = self._header(handle, size)
+            if header is None or header.first != first:
+                self._set_aside(path, why or "is not the segment that its name says")
                 return None
-            segment = Segment(path, uuid, first, size)
+            segment = Segment(path, header._replace(size=size))
+            if following is not None and self._is_indexed(segment, handle, header.index_at, following):
+                return segment
             keep = self._fill(segment, handle, following, before)
             if not keep and not len(segment.table):
                 if following is None:
@@ -100,7 +103,8 @@ class Opening:
                 durable = max(durable, before[-1].table[-1].sequence)
             cut = recovery.cut_torn_tail(found, segment.first, durable)
         if cut is not None:
-            again = f", {whole - len(found.records)} batches behind it are made again" if found.records else ""
+            behind = whole - len(found.records)
+            again = f", {behind} batches behind it are made again" if behind else ""
             self.report.append(f"{self._named(segment.path)}: what was being written at {cut} is cut off{again}")
         self.report.extend(
             f"{self._named(segment.path)}: bytes at {skip.offset} do not validate and are left out"
@@ -141,12 +145,33 @@ class Opening:
                 parts.append(bytes(piece))
         return b"".join(parts)
 
-    def _uuid(self, handle: int, size: int) -> bytes | None:
-        for offset in (0, max(0, size - layout.HEADER_BYTES)):
-            found = layout.parse_segment_header(self._read(handle, layout.HEADER_BYTES, offset))
+    def _header(self, handle: int, size: int) -> tuple[SegmentHeader | None, str]:
+        """Return the header, rather the one at the end, which may name an index; or None and why."""
+        why = "has no header that can be read"
+        for offset in (max(0, size - layout.HEADER_BYTES), 0):
+            data = self._read(handle, layout.HEADER_BYTES, offset)
+            found = layout.parse_segment_header(data)
             if found is not None:
-                return found[0]
-        return None
+                return found, ""
+            version = layout.segment_version(data)
+            if version is not None:
+                why = f"is of version {version}, this program reads {layout.VERSION}"
+        return None, why
+
+    def _is_indexed(self, segment: Segment, handle: int, offset: int, following: int) -> bool:
+        """Take in the records of a finished segment from its index, if there is one that can be read.
+
+        A fault may have overruled the last of them by the next segment's name: then the frames must be looked at.
+        """
+        room = segment.size - layout.HEADER_BYTES - offset
+        if not offset or room <= 0:
+            return False
+        columns = layout.parse_index(segment.uuid, self._read(handle, room, offset))
+        if columns is None or not len(columns[0]) or columns[0][-1] >= following:
+            return False
+        segment.table = Table(columns)
+        segment.end = offset
+        return True
 
     def _set_aside(self, path: Path, why: str) -> None:
         aside = path.with_name(path.name + layout.DAMAGED_SUFFIX)

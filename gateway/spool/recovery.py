@@ -5,8 +5,8 @@ the torn tail of a crash, where pages reach the disk in any order. Sequences dec
 is damage, and the rest of the file counts; else the file ends before it, because the journal makes those batches again.
 How far the lane was durable is known from the books and from the stamps of the frames themselves.
 
-Bodies are verified in the newest segment only; those of the others are when they are read, so that opening costs the
-number of batches, not their bytes.
+A segment is scanned only when its index cannot be read, or when it is the newest. Bodies are verified in the newest
+only; those of the others are when they are read.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def scan(uuid: bytes, size: int, read: Read, *, verify: bool) -> Scan:
             offset += frame.frame_bytes(record.length)
             found.end = offset
             continue
+        if _is_index(uuid, limit, read, offset):
+            break
         following = _next_frame(uuid, limit, read, offset + frame.ALIGNMENT)
         if following is not None or _is_written(read, offset, limit):
             found.breaks.append(Break(len(found.records), offset))
@@ -79,6 +81,14 @@ def cut_torn_tail(found: Scan, first: int, durable: int) -> int | None:
             del found.records[skip.index :]
             return skip.offset
     return None
+
+
+def _is_index(uuid: bytes, limit: int, read: Read, offset: int) -> bool:
+    """Say whether a whole index stands at `offset`: the batches end here, even if the file's end does not name it."""
+    header = frame.parse_header(uuid, read(frame.HEADER_BYTES, offset))
+    if header is None or header.kind != layout.INDEX or offset + header.frame_bytes > limit:
+        return False
+    return layout.parse_index(uuid, read(header.frame_bytes, offset)) is not None
 
 
 def _record_at(uuid: bytes, limit: int, read: Read, offset: int, *, verify: bool) -> tuple[Record | None, int]:

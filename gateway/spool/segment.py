@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from gateway import frame
 from gateway.errors import StoreError
 from gateway.spool import format as layout
-from gateway.spool.format import Record, Stamp
+from gateway.spool.format import Record, SegmentHeader, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +30,14 @@ _ASIDE: Final = ".new"
 class Table:
     """The records of one segment, by rising sequence."""
 
-    def __init__(self) -> None:
-        self._columns = tuple(array(code) for code in "QQIQQI")
+    def __init__(self, columns: tuple[array[int], ...] | None = None) -> None:
+        self._columns = columns or tuple(array(code) for code in layout.COLUMNS)
         self._sequences = self._columns[0]
+
+    @property
+    def columns(self) -> tuple[array[int], ...]:
+        """The columns of the records, by `format.COLUMNS`."""
+        return self._columns
 
     def __len__(self) -> int:
         return len(self._sequences)
@@ -65,39 +70,45 @@ class Table:
         for column in self._columns:
             del column[start:]
 
-    def remove(self, sequence: int) -> None:
-        """Forget one record."""
-        index = bisect_left(self._sequences, sequence)
-        for column in self._columns:
-            del column[index]
+    def drop(self, first: int, last: int) -> None:
+        """Forget the records from `first` to `last`, both included."""
+        start, stop = bisect_left(self._sequences, first), bisect_left(self._sequences, last + 1)
+        if start < stop:
+            for column in self._columns:
+                del column[start:stop]
 
 
 class Segment:
-    """A segment that exists: `first` is the sequence in its name, `end` the offset after its last frame."""
+    """A segment that exists: `first` is the sequence in its name, `end` the offset after its last batch.
 
-    def __init__(self, path: Path, uuid: bytes, first: int, size: int) -> None:
+    `began_at` is the node's own time at which it was begun, `ended_at` that at which it was finished in this run.
+    """
+
+    def __init__(self, path: Path, header: SegmentHeader) -> None:
         self.path = path
-        self.uuid = uuid
-        self.first = first
-        self.size = size
+        self.uuid = header.uuid
+        self.first = header.first
+        self.size = header.size
+        self.began_at = header.began_at
+        self.ended_at: int | None = None
         self.end = layout.HEADER_BYTES
         self.handle: int | None = None
         self.table = Table()
 
     @classmethod
-    def create(cls, disk: Disk, folder: Path, first: int, size: int) -> Segment:
+    def create(cls, disk: Disk, folder: Path, first: int, size: int, at: int) -> Segment:
         """Make a segment durable under its name, open for appending; raise `StoreError` and leave nothing behind.
 
         A segment of that name that exists is replaced: the caller holds what it had.
         """
         path = folder / layout.file_name(first)
         aside = path.with_name(path.name + _ASIDE)
-        segment = cls(path, os.urandom(16), first, size)
+        segment = cls(path, SegmentHeader(os.urandom(16), first, size, at, 0))
         disk.remove(aside)
         handle = disk.open(aside, create=True)
         try:
             disk.allocate(handle, size)
-            header = layout.segment_header(segment.uuid, first, size)
+            header = segment._header()
             disk.write(handle, header, 0)
             disk.write(handle, header, size - layout.HEADER_BYTES)
             disk.sync(handle)
@@ -112,8 +123,9 @@ class Segment:
         return segment
 
     def fits(self, size: int) -> bool:
-        """Say whether a frame of `size` bytes can be appended."""
-        return self.handle is not None and self.end + size <= self.size - layout.HEADER_BYTES
+        """Say whether a frame of `size` bytes can be appended, and the index after it."""
+        room = self.size - layout.HEADER_BYTES - layout.index_frame_bytes(len(self.table) + 1)
+        return self.handle is not None and self.end + size <= room
 
     def write(self, disk: Disk, sequence: int, readings: int, stamp: Stamp, envelope: bytes) -> Record:
         """Append a frame; not durable, and not in `table`, on return. Raises `StoreError`: then never append again."""
@@ -124,6 +136,12 @@ class Segment:
         record = Record(sequence, stamp.epoch, readings, stamp.readings_before, self.end, length)
         self.end += len(data)
         return record
+
+    def finish(self, disk: Disk) -> None:
+        """Write the index: nothing is appended any more. Not durable before a sync. Raises `StoreError`."""
+        assert self.handle is not None
+        disk.write(self.handle, layout.index_frame(self.uuid, self.first, self.table.columns), self.end)
+        disk.write(self.handle, self._header(self.end), self.size - layout.HEADER_BYTES)
 
     def load(self, disk: Disk, record: Record) -> tuple[Stamp, bytes] | None:
         """Return (stamp, envelope), or None when the bytes do not validate. Raises `StoreError`."""
@@ -152,8 +170,11 @@ class Segment:
             handle = self.handle if self.handle is not None else disk.open(self.path)
             self.handle = handle
             disk.truncate(handle, size)
-            disk.write(handle, layout.segment_header(self.uuid, self.first, size), end)
-            disk.sync(handle)
             self.size = size
+            disk.write(handle, self._header(), end)
+            disk.sync(handle)
         self.end = end
         self.close(disk)
+
+    def _header(self, index: int = 0) -> bytes:
+        return layout.segment_header(SegmentHeader(self.uuid, self.first, self.size, self.began_at, index))

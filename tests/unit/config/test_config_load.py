@@ -153,7 +153,21 @@ def test_a_fault_names_line_key_what_was_found_and_what_to_write(text, expected)
             GOOD + "[spool]\nsegment_bytes = '1MiB'\n",
             "a batch of 1MiB and 16KiB for its header does not fit a segment of 1MiB",
         ),
-        (GOOD + "[spool]\nbytes_max = '255MiB'\n", "10: spool.bytes_max: the lanes' bytes_max make 256MiB together"),
+        (GOOD + "[spool]\nbytes_max = '255MiB'\n", "spool.lanes[0].bytes_max: 256MiB is more than all lanes may have"),
+        (
+            NODE + LANE + "bytes_reserved = '90MiB'\n" + LANE.replace("telemetry", "b") + "bytes_reserved = '90MiB'\n"
+            "bytes_max = '128MiB'\n" + ROUTE + "[spool]\nbytes_max = '128MiB'\n",
+            "the lanes' bytes_reserved make 180MiB together, more than 128MiB",
+        ),
+        (
+            NODE + LANE + "bytes_max = '64MiB'\nbytes_reserved = '65MiB'\n" + ROUTE,
+            "6: spool.lanes[0].bytes_reserved: 65MiB is more than the lane may have, 64MiB",
+        ),
+        (
+            NODE + LANE + "policy = 'thin'\n" + LANE.replace("telemetry", "telemetry.thin1") + ROUTE,
+            '"telemetry.thin1" is the name of the lane that its coarser batches go to',
+        ),
+        (GOOD + REGION + "lag_bytes_max = '1GiB'\n", "bounds what an optional region may hold back, and this one is"),
         (
             NODE + LANE + "bytes_max = '15MiB'\n" + ROUTE,
             "5: spool.lanes[0].bytes_max: a ring of 15MiB holds fewer than 2",

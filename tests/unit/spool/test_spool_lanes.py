@@ -34,16 +34,6 @@ def checkpoint(spool: Spool) -> None:
     spool.save_cursors()
 
 
-def stored_until_it_raises(spool: Spool, first: int) -> int:
-    """Return how many batches were stored before the disk refused."""
-    for stored in range(1000):
-        try:
-            append(spool, first + stored, first + stored)
-        except StoreError:
-            return stored
-    raise AssertionError("the disk never refused")
-
-
 def test_the_same_batch_again_is_known_and_another_content_is_a_conflict() -> None:
     disk = FaultDisk()
     spool = opened(disk)
@@ -147,32 +137,27 @@ def test_a_hole_before_a_batch_becomes_a_gap() -> None:
 
 
 @pytest.mark.parametrize("verb", ["create", "allocate", "write", "sync", "rename", "sync_folder"])
-def test_an_append_that_the_disk_refuses_leaves_nothing_behind_and_may_be_repeated(verb: str) -> None:
+def test_what_the_disk_refuses_is_held_in_memory_and_written_when_the_disk_takes_it(verb: str) -> None:
     disk = FaultDisk()
     spool = opened(disk)
-    disk.fail(verb, errno.ENOSPC, times=4)
+    disk.fail(verb, errno.EIO, times=4)
+    append(spool, 1, 2)
+    assert spool.is_held
+    assert spool.status()[0]["state"] == "held"
+    assert spool.read(LANE, 2) == batch(2)
     with pytest.raises(StoreError):
-        append(spool, 1, 1)
-    assert spool.head(LANE) == 0
-    assert spool.read(LANE, 1) is None
+        spool.sync()
+    assert spool.is_held
     disk.heal()
-    append(spool, 1, 3)
+    append(spool, 3, 3)
+    assert spool.is_held, "an append alone does not bother the disk"
+    spool.sync()
+    assert not spool.is_held
     assert not any(path.suffix == ".new" for path in disk.entries)
     checkpoint(spool)
     spool.close()
     assert disk.handles() == 0
     assert opened(disk).read(LANE, 3) == batch(3)
-
-
-def test_a_disk_without_space_is_retried_until_there_is_some() -> None:
-    disk = FaultDisk()
-    spool = opened(disk)
-    append(spool, 1, 2)
-    disk.space = 0
-    sequence = 2 + stored_until_it_raises(spool, 3)
-    disk.space = None
-    append(spool, sequence + 1, sequence + 2)
-    assert [spool.read(LANE, one) for one in range(1, sequence + 3)] == [batch(one) for one in range(1, sequence + 3)]
 
 
 def test_a_failed_fsync_seals_the_file_and_its_batches_are_written_again_elsewhere() -> None:
