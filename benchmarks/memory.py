@@ -50,7 +50,7 @@ def run() -> list[dict]:
     ]
 
 
-def memory(pid: int) -> dict[str, float]:
+def memory(pid: int | str) -> dict[str, float]:
     """Return resident memory of a process, now and at its peak, in MB (10^6 bytes)."""
     lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
     pairs = (line.split() for line in lines if line.startswith(("VmRSS", "VmHWM")))
