@@ -6,7 +6,8 @@ nothing that cannot be made again: forgetting it changes the time a message take
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from gateway.process.topics import matches
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Known = TypeVar("Known")
+
+_PART: Final = 64
 
 
 def first_match(routes: Sequence[tuple[str, ...]], topic: str) -> int | None:
@@ -27,7 +30,7 @@ def first_match(routes: Sequence[tuple[str, ...]], topic: str) -> int | None:
 class TopicCache(dict[str, Known], Generic[Known]):
     """What `make` says of each topic: `cache[topic]` asks it once, as long as there is room.
 
-    Full, it forgets everything and begins anew. Topics longer than `characters_max` are not kept at all.
+    Full, it forgets a part of it, what it has known longest, so that no one call takes long. Topics longer than `characters_max` are not kept at all.
     """
 
     __slots__ = ("_characters_max", "_make", "_topics_max")
@@ -42,6 +45,7 @@ class TopicCache(dict[str, Known], Generic[Known]):
         known = self._make(topic)
         if len(topic) <= self._characters_max:
             if len(self) >= self._topics_max:
-                self.clear()
+                for oldest in list(islice(self, 1 + self._topics_max // _PART)):
+                    del self[oldest]
             self[topic] = known
         return known
