@@ -21,7 +21,7 @@ The code in the order in which a message passes it:
     demo           a whole site and region on one machine, cut and killed, with the books at the end
 
     model, ledger  what flows, and where it may end
-    errors, clock, disk, frame, channel   what everything stands on
+    errors, clock, collector, disk, frame, channel   what everything stands on
 
 Imports run from `cli` downwards, never back; `tests/unit/test_style.py` checks it.
 """
