@@ -57,10 +57,18 @@ class Disk:
             return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
 
     def open(self, path: Path, *, create: bool = False) -> int:
-        """Open for reading and writing; with `create` the file must not exist yet."""
+        """Open for reading and writing; with `create` the file must not exist yet.
+
+        On a read-only file system, and for a user who may only read, an existing file is opened for reading.
+        """
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         with _reported("create" if create else "open", path):
-            return os.open(path, flags, 0o640)
+            try:
+                return os.open(path, flags, 0o640)
+            except OSError as error:
+                if create or error.errno not in (errno.EROFS, errno.EACCES):
+                    raise
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self, handle: int) -> None:
         """Close the descriptor; errors of a late write-back are not hidden."""
@@ -117,6 +125,12 @@ class Disk:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+    def free(self, path: Path) -> int:
+        """Return the bytes that we may still write to the file system of `path`."""
+        with _reported("stat the file system of", path):
+            found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
 
     def rename(self, source: Path, target: Path) -> None:
         """Replace `target` by `source` in one step; durable after `sync_folder` of the parent."""

@@ -44,6 +44,7 @@ from gateway.recovery import Recovery, Settings
 from gateway.spool.lanes import Appended, Spool
 from gateway.transport.subscriber import Subscriber, SubscriberOptions, password_of
 from gateway.transport.tls import client_context
+from gateway.upkeep import CHECKPOINT, RETRY_S, SPOOL, Upkeep
 
 if TYPE_CHECKING:
     import random
@@ -63,12 +64,7 @@ SEALED_MAX: Final = 4
 INPUTS_PER_WINDOW: Final = 4
 """Journaled messages that wait for the pipeline, in Receive Maximums."""
 
-CURSORS_S: Final = 5.0
-"""Time between two saves of the regions' cursors: what a crash makes us send again. A save is one 4 KiB page."""
-
-_RETRY_S: Final = 1.0
 _REFUSED_S: Final = 0.1
-_FULL_HINT: Final = "the lane refuses, so the local broker keeps what comes; see which region is behind"
 _NS: Final = 10**9
 
 
@@ -85,7 +81,7 @@ class Flow:
         self._readers = ThreadPoolExecutor(2, "spool-read")
         self._boot = clock.boot_id()
         self._rates = Rates()
-        self._spool_fault = ""
+        self._refusing = ""
 
         folder = Path(config.node.state_folder)
         disk.make_folder(folder)
@@ -101,18 +97,24 @@ class Flow:
         self._checkpoint_at = self.recovered.at
 
         self.timeline = Timeline(clock, self.recovered.at)
+        self.upkeep = Upkeep(disk, folder, self.spool, config, self._writer, self.timeline.now)
         self.journal = JournalWriter(disk, folder / "journal", config.journal, self.recovered.journal.next_position)
         inputs_max = INPUTS_PER_WINDOW * config.broker.receive_maximum
         self.inputs: Channel[tuple[int, Entry]] = Channel("inputs, messages", inputs_max)
         self.sealed: Channel[OpenBatch] = Channel("sealed, batches", SEALED_MAX)
-        self.intake = Intake(config.broker.qos0_waiting_max, config.journal.commit_bytes, lambda: self.inputs.weight)
+        self.intake = Intake(
+            config.broker.qos0_waiting_max,
+            config.journal.commit_bytes,
+            lambda: self.inputs.weight,
+            config.broker.waiting_bytes_max,
+        )
         self.committer = Committer(
             self.journal,
             self.intake,
             self.inputs,
-            clock,
             self.timeline,
             self._writer,
+            self.upkeep,
             lambda: self.pipeline.deadline,
             config.journal.commit_interval_ns / _NS,
         )
@@ -131,7 +133,7 @@ class Flow:
             start = group.create_task
             helpers = [start(mirror.run(), name=f"mirror {mirror.name}") for mirror in self.mirrors]
             helpers += [start(self._spool_batches(), name="spool"), start(self._look(), name="rates")]
-            helpers.append(start(self._save_cursors(), name="cursors"))
+            helpers.append(start(self.upkeep.run(), name="upkeep"))
             recovered = start(self._hand_on_recovered(), name="recovered")
             pipeline = start(self._apply(recovered), name="pipeline")
             subscriber = start(self.subscriber.run(), name="subscriber")
@@ -203,28 +205,27 @@ class Flow:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                outcome = await loop.run_in_executor(self._writer, self.spool.append, batch)
+                outcome = await loop.run_in_executor(self._writer, self.spool.append, batch, self.timeline.now())
             except StoreError as error:
-                self._note_spool_fault(error)
-                await asyncio.sleep(_RETRY_S)
+                self.upkeep.failed(SPOOL, error)
+                await asyncio.sleep(RETRY_S)
                 continue
             if outcome is Appended.CONFLICT:
-                log.error("batch %s was made twice with different content, the first is kept: a defect", batch.id)
+                log.error("batch %s was made twice with different content, both are kept: a defect", batch.id)
             if outcome is not Appended.REFUSED:
-                self._note_spool_works()
-                return
-            self._note_spool_fault(StoreError(f"the ring of lane {batch.id.lane} is full", hint=_FULL_HINT))
+                break
+            self._note_refusing(batch.id.lane)
             await asyncio.sleep(_REFUSED_S)
+        self._note_refusing("")
 
-    def _note_spool_fault(self, error: StoreError) -> None:
-        if error.fault != self._spool_fault:
-            log.error("the spool cannot be written, batches wait: %s", error)
-        self._spool_fault = error.fault
-
-    def _note_spool_works(self) -> None:
-        if self._spool_fault:
-            log.warning("the spool takes batches again")
-        self._spool_fault = ""
+    def _note_refusing(self, lane: str) -> None:
+        if lane and lane != self._refusing:
+            log.error(
+                "lane %s is full and refuses: the local broker keeps what comes; see which region is behind", lane
+            )
+        elif self._refusing and not lane:
+            log.warning("lane %s takes batches again", self._refusing)
+        self._refusing = lane
 
     def _checkpoint_is_missing(self) -> bool:
         recovered = self.recovered
@@ -263,23 +264,17 @@ class Flow:
             await self.sealed.drained()
             await loop.run_in_executor(self._writer, self._finish_checkpoint, writer)
         except StoreError as error:
-            log.error("no checkpoint could be written, the journal is kept: %s", error)  # noqa: TRY400
+            self.upkeep.failed(CHECKPOINT, error)
+            self._writer.submit(self.upkeep.relieve, error)
+        else:
+            self.upkeep.worked(CHECKPOINT)
         finally:
             self._writer.submit(writer.abandon)
 
     def _finish_checkpoint(self, writer: CheckpointWriter) -> None:
-        self.spool.sync()
+        self.spool.sync(self.timeline.now())
         self.spool.save_cursors()
         self.journal.trim(self.checkpoints.finish(writer))
-
-    async def _save_cursors(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(CURSORS_S)
-            try:
-                await loop.run_in_executor(self._writer, self.spool.save_cursors)
-            except StoreError as error:
-                self._note_spool_fault(error)
 
     async def _look(self) -> None:
         while True:
@@ -312,12 +307,12 @@ class Flow:
             },
             "journal": {
                 **self.journal.counts,
-                "fault": self.committer.fault,
                 "applied": self._applied,
                 "checkpoints": self.checkpoints.counts,
             },
             "channels": [self.inputs.status(), self.sealed.status()],
-            "spool_fault": self._spool_fault,
+            "disk": self.upkeep.medium.status(),
+            "refusing": self._refusing,
             "lanes": self.spool.status(),
             "regions": {mirror.name: mirror.status() for mirror in self.mirrors},
             "quarantine": self.quarantine.counts,

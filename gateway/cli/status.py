@@ -48,6 +48,7 @@ def text(status: Mapping[str, Any]) -> str:
         ("ledger", {"": {**books, **residual}}),
         ("ingest", {"": status["ingest"]}),
         ("journal", {"": status["journal"]}),
+        ("disk", {"": status["disk"]}),
         ("channels", {str(one["name"]): one for one in status["channels"]}),
         ("lanes", _by_name(status["lanes"])),
         ("regions", _by_name(status["regions"])),
@@ -65,10 +66,13 @@ def alerts(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"unaccounted: {status['residual']}, a defect of the gateway"
     if not status["ingest"].get("connected"):
         yield f"not connected to the local broker: {status['ingest'].get('last_fault') or 'no word from it yet'}"
-    if status["journal"].get("fault"):
-        yield f"the journal cannot be written, nothing is acknowledged: {status['journal']['fault']}"
-    if status["spool_fault"]:
-        yield f"the spool cannot be written, batches wait: {status['spool_fault']}"
+    disk = status["disk"]
+    if disk["state"] == "low_space":
+        yield f"the file system is low on space, {disk['free_bytes']:,} bytes are free: rings grow no further"
+    for part, fault in disk["faults"].items():
+        yield f"the disk is {disk['state']}, {part}: {fault}"
+    if status["refusing"]:
+        yield f"lane {status['refusing']} is full and refuses: the local broker keeps what comes"
     for name, lane in _by_name(status["lanes"]).items():
         yield from _of_lane(name, lane)
     for name, region in _by_name(status["regions"]).items():

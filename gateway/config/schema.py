@@ -128,6 +128,15 @@ class Broker(Section, frozen=True, kw_only=True):
             high=1_000_000,
         ),
     ] = 20_000
+    waiting_bytes_max: Annotated[
+        int,
+        option(
+            "Payload bytes that may wait for the journal; past it the broker is not read and QoS 0 is shed.",
+            unit=SIZE,
+            low=MIB,
+            high=GIB,
+        ),
+    ] = 32 * MIB
     retain_handling: Annotated[
         Literal["always", "new", "never"],
         option("Retained messages on subscribing: always, only for a new subscription, or never."),

@@ -10,8 +10,7 @@ tried again; the broker holds everything else.
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.errors import StoreError
 from gateway.model import Tick
@@ -26,22 +25,36 @@ if TYPE_CHECKING:
     from gateway.journal.writer import JournalWriter
     from gateway.model import Entry
 
-log = logging.getLogger(__name__)
+JOURNAL: Final = "journal"
+"""The part of the disk that commits are written to, for its keeper."""
 
 _RETRY_S = 1.0
 _NS = 1_000_000_000
+
+
+class Keeper(Protocol):
+    """Whoever looks after the disk."""
+
+    def failed(self, part: str, error: StoreError) -> None:
+        """Hear that the disk refused."""
+
+    def worked(self, part: str) -> None:
+        """Hear that something is durable."""
+
+    def relieve(self, error: StoreError) -> bool:
+        """Make room on a full disk, in the writer thread; False when there is none to make."""
 
 
 class Timeline:
     """The node's own time: nanoseconds that never run backwards and go on after a restart where the journal ended."""
 
     def __init__(self, clock: Clock, at: int) -> None:
-        self._clock = clock
+        self.clock = clock
         self._offset = at - clock.monotonic_ns()
 
     def now(self) -> int:
         """Return the time."""
-        return self._clock.monotonic_ns() + self._offset
+        return self.clock.monotonic_ns() + self._offset
 
 
 class Committer:
@@ -52,22 +65,22 @@ class Committer:
         journal: JournalWriter,
         intake: Intake,
         inputs: Channel[tuple[int, Entry]],
-        clock: Clock,
         timeline: Timeline,
         writer: Executor,
+        keeper: Keeper,
         deadline: Callable[[], int | None],
         interval_s: float,
     ) -> None:
         self._journal = journal
         self._intake = intake
         self._inputs = inputs
-        self._clock = clock
+        self._clock = timeline.clock
         self._timeline = timeline
         self._writer = writer
+        self._keeper = keeper
         self._deadline = deadline
         self._interval_s = interval_s
         self._stopping = False
-        self.fault = ""
         self.counts = {"acknowledged": 0, "unacknowledged": 0, "ticks": 0}
 
     def stop(self) -> None:
@@ -116,17 +129,22 @@ class Committer:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                position = await loop.run_in_executor(self._writer, self._journal.commit, [entry])
+                position = await loop.run_in_executor(self._writer, self._commit, entry)
             except StoreError as error:
-                if error.fault != self.fault:
-                    log.error("the journal cannot be written, nothing is acknowledged: %s", error)  # noqa: TRY400
-                self.fault = error.fault
+                self._keeper.failed(JOURNAL, error)
                 await asyncio.sleep(_RETRY_S)
                 continue
-            if self.fault:
-                log.warning("the journal can be written again")
-                self.fault = ""
+            self._keeper.worked(JOURNAL)
             return position
+
+    def _commit(self, entry: Entry) -> int:
+        """Commit, on a full file system with what room there is to make. In the writer thread."""
+        while True:
+            try:
+                return self._journal.commit([entry])
+            except StoreError as error:
+                if not self._keeper.relieve(error):
+                    raise
 
     def _acknowledge(self, pending: Pending) -> None:
         packet_ids = pending.acknowledgements()

@@ -2,7 +2,8 @@
 
 Called inside the read, so it only appends to columns. A group never spans two connections: acknowledgements do not
 cross them. What came at QoS 1 is bounded by the Receive Maximum (the broker stops sending); QoS 0 cannot be held
-back, so past a limit it is shed and counted, and the count travels with the next group into the journal.
+back, so past a limit it is shed and counted, and the count travels with the next group into the journal. Both are
+bounded in bytes as well: past that QoS 0 is shed, and the socket is not read until half of it is gone.
 """
 
 from __future__ import annotations
@@ -44,8 +45,13 @@ class Pending:
 class Intake:
     """What was received and is not journaled yet, oldest group first."""
 
-    def __init__(self, qos0_waiting_max: int, commit_bytes: int, backlog: Callable[[], int]) -> None:
+    def __init__(
+        self, qos0_waiting_max: int, commit_bytes: int, backlog: Callable[[], int], bytes_max: int = 16 << 20
+    ) -> None:
         self._qos0_waiting_max = qos0_waiting_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._held: Connection | None = None
         self._commit_bytes = commit_bytes
         self._backlog = backlog
         self._groups: list[Pending] = []
@@ -53,13 +59,13 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self.is_open = True
         self.changed = asyncio.Event()
-        self.counts = {"reads": 0, "messages": 0, "payload_bytes": 0, "shed": 0}
+        self.counts = {"reads": 0, "messages": 0, "payload_bytes": 0, "shed": 0, "holds": 0}
 
     def on_publishes(self, connection: Connection, packets: list[PublishPacket]) -> None:
         """Append everything that one read brought."""
         if not self.is_open:
             return
-        if self._waiting() + len(packets) > self._qos0_waiting_max:
+        if self._waiting() + len(packets) > self._qos0_waiting_max or self._bytes > self._bytes_max:
             packets = self._without_qos0(packets)
         if not packets:
             return
@@ -77,6 +83,11 @@ class Intake:
         ]
         size = sum(map(len, payloads))
         group.bytes += size
+        self._bytes += size
+        if self._bytes > self._bytes_max and self._held is not connection:
+            self._held = connection
+            connection.hold(is_held=True)
+            self.counts["holds"] += 1
         self.counts["reads"] += 1
         self.counts["messages"] += len(packets)
         self.counts["payload_bytes"] += size
@@ -95,6 +106,10 @@ class Intake:
     def take(self, wall_ns: int, at: int, clock: int) -> tuple[MessageGroup, Pending]:
         """Return the oldest group, made final, with what is needed to acknowledge it. There must be one."""
         pending = self._groups.pop(0)
+        self._bytes -= pending.bytes
+        if self._held is not None and self._bytes <= self._bytes_max // 2:
+            self._held.hold(is_held=False)
+            self._held = None
         shed, self._shed = self._shed, {}
         connection = pending.connection
         group = MessageGroup(

@@ -56,7 +56,8 @@ class Connection(asyncio.BufferedProtocol):
         self._connect = connect
         self._on_publishes = on_publishes
         self._on_overrun = on_overrun
-        self.is_paused = False
+        self._is_overrun = False
+        self._is_held = False
         self._reader = PacketReader(connect.max_packet_size or 256 * 1024 * 1024)
         self._transport: asyncio.Transport | None = None
         self._unacknowledged = 0
@@ -71,11 +72,18 @@ class Connection(asyncio.BufferedProtocol):
             return False
         self._unacknowledged -= len(packet_ids)
         self._write(b"".join([_PUBACKS[4 * number : 4 * number + 4] for number in packet_ids]))
-        if self.is_paused and self._unacknowledged <= self._connect.receive_max:
-            self.is_paused = False
-            self.received_at = self._loop.time()
-            self._transport.resume_reading()
+        if self._is_overrun and self._unacknowledged <= self._connect.receive_max:
+            self._pause(is_overrun=False, is_held=self._is_held)
         return True
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the socket is not read for now."""
+        return self._is_overrun or self._is_held
+
+    def hold(self, *, is_held: bool) -> None:
+        """Read the socket no more, or again: for whoever takes what is read."""
+        self._pause(is_overrun=self._is_overrun, is_held=is_held)
 
     @property
     def window_is_used_up(self) -> bool:
@@ -146,6 +154,17 @@ class Connection(asyncio.BufferedProtocol):
         if not self.closed.done():
             self.closed.set_result(None)
 
+    def _pause(self, *, is_overrun: bool, is_held: bool) -> None:
+        was_paused = self.is_paused
+        self._is_overrun, self._is_held = is_overrun, is_held
+        if self._transport is None or self.is_paused == was_paused:
+            return
+        if was_paused:
+            self.received_at = self._loop.time()
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
@@ -184,10 +203,8 @@ class Connection(asyncio.BufferedProtocol):
             if not packet.topic:
                 raise MalformedPacketError("the peer used a topic alias, which we did not allow")
         self._unacknowledged += waiting
-        if self._unacknowledged > self._connect.receive_max and not self.is_paused:
-            assert self._transport is not None
-            self.is_paused = True
-            self._transport.pause_reading()
+        if self._unacknowledged > self._connect.receive_max and not self._is_overrun:
+            self._pause(is_overrun=True, is_held=self._is_held)
             self._on_overrun()
         self._on_publishes(self, publishes)
 

@@ -195,12 +195,14 @@ class Subscriber:
             half_s = connection.keep_alive_s / 2 or None
             await asyncio.wait({connection.closed}, timeout=half_s)
             now = loop.time()
-            if half_s is None or connection.closed.done() or connection.is_paused:
+            if half_s is None or connection.closed.done():
                 continue
-            if now - connection.received_at >= 4 * half_s:
+            # While the socket is not read nothing can be heard, but the broker must go on hearing us.
+            heard_at = now if connection.is_paused else connection.received_at
+            if now - heard_at >= 4 * half_s:
                 connection.abort()
                 raise LinkError(f"the broker was silent for {4 * half_s:.0f} s")
-            if now - min(connection.received_at, connection.sent_at) >= half_s:
+            if now - min(heard_at, connection.sent_at) >= half_s:
                 connection.ping()
         raise connection.fault or LinkError("connection closed")
 

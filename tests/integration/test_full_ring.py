@@ -44,13 +44,13 @@ def test_a_node_whose_ring_is_full_starts_and_says_so(tmp_path: Path) -> None:
             for _ in range(400):
                 sensor.publish("plant/a", b'{"noise": "%s"}' % chance.randbytes(1000).hex().encode(), 1)
             sensor.wait_until_at_most()
-        wait_for(lambda: "is full" in site.status()["spool_fault"], "the ring is full")
+        wait_for(lambda: site.status()["refusing"] == "telemetry", "the ring is full")
         for _ in range(2):
             site.daemon.kill()
             site.daemon.start()
             wait_for(lambda: site.status()["ingest"]["connected"], "the daemon has subscribed again")
-            wait_for(lambda: "is full" in site.status()["spool_fault"], "the ring is still full")
+            wait_for(lambda: site.status()["refusing"] == "telemetry", "the ring is still full")
         status = site.status()
         assert status["residual"] == {"messages": 0, "readings": 0}
         assert status["ledger"]["message.received"] <= 400
-        assert "the ring of lane telemetry is full" in site.daemon.log()
+        assert "lane telemetry is full and refuses" in site.daemon.log()

@@ -66,6 +66,7 @@ class FaultDisk(Disk):
         self.safe_entries: dict[Path, File] = {}
         self.folders: set[Path] = set()
         self.space: int | None = None
+        self.free_bytes = 1 << 40
         self._handles: dict[int, tuple[Path, File]] = {}
         self._next_handle = 1000
         self._faults: dict[str, list[int]] = {}
@@ -193,7 +194,7 @@ class FaultDisk(Disk):
 
     def free(self, path: Path) -> int:
         del path
-        return 1 << 40
+        return self.free_bytes
 
     def _changing(self, verb: str, handle: int) -> tuple[Path, File]:
         path, file = self._handles[handle]

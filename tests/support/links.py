@@ -18,6 +18,7 @@ class NotedConnection:
         self.resumed = resumed
         self.is_open = True
         self.acknowledged: list[int] = []
+        self.is_held = False
         self._receive_maximum = receive_maximum
         self._unacknowledged = 0
 
@@ -35,6 +36,10 @@ class NotedConnection:
     def window_is_used_up(self) -> bool:
         """Whether the peer may send nothing more."""
         return self._unacknowledged >= self._receive_maximum
+
+    def hold(self, *, is_held: bool) -> None:
+        """Note whether the socket is read."""
+        self.is_held = is_held
 
     def acknowledge(self, packet_ids: Sequence[int]) -> bool:
         """Note the PUBACKs."""

@@ -21,10 +21,10 @@ LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 
 LAYERS = (
-    {"model", "errors", "ledger", "clock", "collector", "disk", "frame", "channel", "config.schema"},
+    {"model", "errors", "ledger", "clock", "collector", "disk", "medium", "frame", "channel", "config.schema"},
     {"decode", "process", "batch", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
-    {"recovery"},
+    {"recovery", "upkeep"},
     {"flow"},
     {"daemon", "demo"},
     {"cli", "__main__"},
@@ -35,7 +35,7 @@ REGION_NEVER = {"ingest", "journal", "spool"}
 """The central side must run where there is no node."""
 
 PURE = re.compile(
-    r"(model|errors|ledger|frame|decode(\..+)?|process(\..+)?|batch(\..+)?|(journal|spool)\.format"
+    r"(model|errors|ledger|frame|medium|decode(\..+)?|process(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
     r"|config\.(schema|options|units|positions|values|checks|render|json_schema)|mirror\.session|region\.(receiver|reconcile)"
     r"|transport\.(wire|packets|backoff)|health\.rates)"
 )

@@ -34,9 +34,10 @@ STATUS = {
     "open_readings": 3,
     "rates": {"message.received": 100.5},
     "ingest": {"connected": True, "last_fault": ""},
-    "journal": {"entries": 4, "fault": "", "checkpoints": {"written": 1}},
+    "disk": {"state": "ok", "faults": {}, "free_bytes": 1 << 40},
+    "journal": {"entries": 4, "checkpoints": {"written": 1}},
     "channels": [{"name": "inputs, messages", "weight": 0, "limit": 8000}],
-    "spool_fault": "",
+    "refusing": "",
     "lanes": {"telemetry": {"bytes": 1024}, "alarm": {"bytes": 0}},
     "regions": {"centre": {"connected": True, "cursors": {"telemetry": 3}}},
     "quarantine": {},
@@ -247,7 +248,18 @@ def test_status_asks_the_daemon_over_its_socket(config, capsys) -> None:
 def test_the_status_has_one_block_per_stage_and_lanes_side_by_side() -> None:
     lines = status_verb.text(STATUS).splitlines()
     titles = [line.split()[0] for line in lines if line and not line.startswith(" ")]
-    assert titles[1:] == ["rates", "ledger", "ingest", "journal", "channels", "lanes", "regions", "quarantine", "last"]
+    assert titles[1:] == [
+        "rates",
+        "ledger",
+        "ingest",
+        "journal",
+        "disk",
+        "channels",
+        "lanes",
+        "regions",
+        "quarantine",
+        "last",
+    ]
     assert ["message.received", "1,200"] in [line.split() for line in lines]
     assert next(line.split() for line in lines if line.startswith("lanes")) == ["lanes", "telemetry", "alarm"]
     assert ["bytes", "1,024", "0"] in [line.split() for line in lines]
@@ -259,8 +271,9 @@ def test_the_status_has_one_block_per_stage_and_lanes_side_by_side() -> None:
     [
         ({"residual": {"messages": 1, "readings": 0}}, "unaccounted"),
         ({"ingest": {"connected": False, "last_fault": "refused"}}, "not connected to the local broker: refused"),
-        ({"journal": {"fault": "EIO"}}, "the journal cannot be written"),
-        ({"spool_fault": "ENOSPC"}, "the spool cannot be written"),
+        ({"disk": {"state": "failed", "faults": {"journal": "EIO"}}}, "the disk is failed, journal: EIO"),
+        ({"disk": {"state": "low_space", "faults": {}, "free_bytes": 1000}}, "low on space, 1,000 bytes are free"),
+        ({"refusing": "alarm"}, "lane alarm is full and refuses"),
         ({"recovery": {"acknowledged_input_missing": True}}, "acknowledged input damaged"),
         ({"lanes": [{"name": "a", "state": "full", "policy": "refuse"}]}, "lane a is full: new batches wait"),
         ({"lanes": [{"name": "a", "state": "full", "policy": "evict_oldest"}]}, "lane a is full: its oldest"),

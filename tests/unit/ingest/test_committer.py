@@ -42,6 +42,28 @@ class NotedJournal:
         return len(self.entries) - 1
 
 
+class NotedKeeper:
+    """Stands for the upkeep of the disk: has room to make for so many times."""
+
+    def __init__(self) -> None:
+        self.faulty: set[str] = set()
+        self.failures = 0
+        self.room = 0
+
+    def failed(self, part: str, error: StoreError) -> None:
+        del error
+        self.faulty.add(part)
+        self.failures += 1
+
+    def worked(self, part: str) -> None:
+        self.faulty.discard(part)
+
+    def relieve(self, error: StoreError) -> bool:
+        del error
+        self.room -= 1
+        return self.room >= 0
+
+
 @pytest.fixture
 def writer() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(1) as executor:
@@ -57,9 +79,10 @@ class Bench:
         self.inputs: Channel[tuple[int, Entry]] = Channel("inputs", 1000)
         self.intake = Intake(100, 10_000, lambda: 0)
         clock = Clock()
+        self.keeper = NotedKeeper()
         self.timeline = Timeline(clock, 0)
         self.committer = Committer(
-            self.journal, self.intake, self.inputs, clock, self.timeline, writer, lambda: deadline, 0.001
+            self.journal, self.intake, self.inputs, self.timeline, writer, self.keeper, lambda: deadline, 0.001
         )
 
 
@@ -84,7 +107,19 @@ async def test_while_the_disk_refuses_nothing_is_acknowledged_and_nothing_is_for
     await bench.committer.commit()
     assert bench.journal.acknowledged_before == [0] * 6
     assert bench.link.acknowledged == [1, 2, 3]
-    assert bench.committer.fault == ""
+    assert bench.keeper.faulty == set()
+    assert bench.keeper.failures == 5
+
+
+async def test_on_a_full_disk_the_commit_is_tried_again_at_once_as_long_as_room_can_be_made(
+    writer: ThreadPoolExecutor,
+) -> None:
+    bench = Bench(writer, faults=5)
+    bench.keeper.room = 5
+    bench.intake.on_publishes(bench.link, bench.link.sends(3))
+    await bench.committer.commit()
+    assert bench.link.acknowledged == [1, 2, 3]
+    assert bench.keeper.failures == 0
 
 
 async def test_an_acknowledgement_for_a_connection_that_died_goes_nowhere(writer: ThreadPoolExecutor) -> None:

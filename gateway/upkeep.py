@@ -1,0 +1,120 @@
+"""Looks after the disk while the node works: its state, its free space, what waits for it, and what is due to go.
+
+Every `LOOK_S`, or `RETRY_S` while the disk refuses something: look at the free space, give up what is too old, write
+what is held in memory, save the cursors. A reserve file of the size of a journal file stands on the disk; when the file
+system is full it goes first, then segments of the least important lanes, so that the journal can go on. It comes back
+when there is space.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import StoreError
+from gateway.medium import Medium, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from gateway.config import schema
+    from gateway.disk import Disk
+    from gateway.spool.lanes import Spool
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 5.0
+"""Time between two saves of the regions' cursors: what a crash makes us send again. A save is one 4 KiB page."""
+RETRY_S: Final = 1.0
+
+SPOOL: Final = "spool"
+CHECKPOINT: Final = "checkpoint"
+_RESERVE: Final = "reserve"
+
+
+class Upkeep:
+    """`now` is the node's own time in ns. `relieve` and what `run` does to the disk happen in the writer thread."""
+
+    def __init__(
+        self, disk: Disk, folder: Path, spool: Spool, config: schema.Gateway, writer: Executor, now: Callable[[], int]
+    ) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._spool = spool
+        self._writer = writer
+        self._now = now
+        self._reserve = folder / _RESERVE
+        self._reserve_bytes = config.journal.segment_bytes
+        self._spare_bytes = config.spool.free_bytes_min
+        self._is_reserved = disk.exists(self._reserve)
+        self.medium = Medium(config.spool.free_bytes_min)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                free_bytes = await loop.run_in_executor(self._writer, self._look)
+                self._say(self.medium.looked(free_bytes))
+                self._spool.note_space(is_low=self.medium.is_low)
+                await loop.run_in_executor(self._writer, self._tend)
+            except StoreError as error:
+                self.failed(SPOOL, error)
+            else:
+                self.worked(SPOOL)
+            await asyncio.sleep(LOOK_S if self.medium.takes_writes else RETRY_S)
+
+    def failed(self, part: str, error: StoreError) -> None:
+        """Note, and log once, that the disk refused a part."""
+        self._say(self.medium.failed(part, error))
+
+    def worked(self, part: str) -> None:
+        """Note, and log once, that the disk takes a part again."""
+        self._say(self.medium.worked(part))
+
+    def relieve(self, error: StoreError) -> bool:
+        """Make room for the journal or a checkpoint on a full file system; False when there is none to make."""
+        if not error.is_no_space:
+            return False
+        if self._is_reserved:
+            with contextlib.suppress(StoreError):
+                self._disk.remove(self._reserve)
+                self._is_reserved = False
+                return True
+        try:
+            return self._spool.shrink()
+        except StoreError:
+            return False
+
+    def _look(self) -> int:
+        free_bytes = self._disk.free(self._folder)
+        if not self._is_reserved and self.medium.takes_writes and free_bytes > self._spare_bytes + self._reserve_bytes:
+            self._set_aside()
+            free_bytes = self._disk.free(self._folder)
+        return free_bytes
+
+    def _set_aside(self) -> None:
+        self._disk.remove(self._reserve)
+        handle = self._disk.open(self._reserve, create=True)
+        try:
+            self._disk.allocate(handle, self._reserve_bytes)
+        finally:
+            self._disk.close(handle)
+        self._is_reserved = True
+
+    def _tend(self) -> None:
+        now = self._now()
+        self._spool.expire(now)
+        if self._spool.is_held:
+            self._spool.sync(now)
+        self._spool.save_cursors()
+
+    def _say(self, sentence: str) -> None:
+        if sentence:
+            log.log(
+                logging.WARNING if self.medium.state in (State.OK, State.LOW_SPACE) else logging.ERROR, "%s", sentence
+            )
