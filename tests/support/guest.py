@@ -1,8 +1,8 @@
 """A virtual machine that runs the gateway and whose power is cut: qemu, emulating, killed with SIGKILL.
 
-What the guest's kernel has not written to its disk dies with it; what it has written stays, because qemu hands it to
-the host's file before it tells the guest so (`cache=writethrough`). To be sure that a cut really loses something, the
-guest writes a file of marks that nothing syncs and tells the serial console about each: `lost_marks` compares.
+What the guest's kernel has not written to its disk dies with it, and what it has written but not flushed may be lost
+too, in any order: the disk has a write cache that forgets. To be sure that a cut really loses something, the guest
+writes a file of marks that nothing syncs and tells the serial console about each: `lost_marks` compares.
 
 The serial console is the log (one file per boot) and takes two words: `status` answers with the daemon's own status,
 `stop` ends the daemon by SIGTERM, unmounts and switches off. The host's loopback is `localhost` in the guest.
@@ -18,14 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.support.guest_image import guest_image, make_disk, make_program_disk, program
+from tests.support.volatile_disk import VolatileDisk
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
+    import random
+
     from tests.support.guest_image import GuestImage
 
 STATE_BYTES = 256 * 2**20
 MEMORY = "512M"
 BOOT_S = 180.0
+CUT_S = 15.0
 STOP_S = 60.0
 POLL_S = 0.05
 LOG_END = 4000
@@ -87,17 +91,21 @@ class Guest:
         (files / "init").chmod(0o755)
         make_program_disk(folder / "program.ext4", files)
         make_disk(folder / "state.ext4", STATE_BYTES)
+        self._disk = VolatileDisk(folder / "state.ext4")
+        self.undone_blocks = self.unflushed_blocks = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cut()
+        self._kill()
+        self._disk.close()
 
     def switch_on(self) -> None:
         """Start the machine and return at once."""
         assert self._process is None, "the guest runs already"
         self._starts += 1
+        self._disk.expect()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(self._command(), stdin=subprocess.PIPE, stdout=log, stderr=log)
 
@@ -110,13 +118,18 @@ class Guest:
         self._compare_marks()
         return time.monotonic() - started
 
-    def cut(self) -> None:
-        """Cut the power; nothing when the machine is off."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.communicate()
-            self._marks += self.log().count(MARK)
+    def cut(self, chance: random.Random, writes: int, timeout_s: float = CUT_S) -> bool:
+        """Cut the power at a write of the disk from now, or when so much time has passed; return which it was.
+
+        The disk forgets half of what was not flushed, or all of it.
+        """
+        was_write = self._disk.go_dark_after(writes, timeout_s)
+        self._kill()
+        self._marks += self.log().count(MARK)
+        undone, unflushed = self._disk.cut(chance, share=chance.choice((0.5, 1.0)))
+        self.undone_blocks += undone
+        self.unflushed_blocks += unflushed
+        return was_write
 
     def stop(self) -> None:
         """End the daemon and switch the machine off in good order; fails when the daemon ended with a fault."""
@@ -160,6 +173,12 @@ class Guest:
     def _log(self) -> Path:
         return self._folder / f"boot-{self._starts}.log"
 
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
     def _say(self, word: str) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
@@ -175,7 +194,7 @@ class Guest:
         drives = (
             f"file={self._image.root},readonly=on",
             f"file={self._folder}/program.ext4,readonly=on",
-            f"file={self._folder}/state.ext4,cache=writethrough",
+            f"file=nbd:127.0.0.1:{self._disk.port},cache=none",
         )
         return [
             program("qemu-system-x86_64", "qemu-system-x86"),
