@@ -30,7 +30,8 @@ def first_match(routes: Sequence[tuple[str, ...]], topic: str) -> int | None:
 class TopicCache(dict[str, Known], Generic[Known]):
     """What `make` says of each topic: `cache[topic]` asks it once, as long as there is room.
 
-    Full, it forgets a part of it, what it has known longest, so that no one call takes long. Topics longer than `characters_max` are not kept at all.
+    Full, it forgets what it has known longest, a part of it at a time so that no one call takes long. Topics longer
+    than `characters_max` are not kept at all.
     """
 
     __slots__ = ("_characters_max", "_make", "_topics_max")
