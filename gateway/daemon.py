@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
 import random
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.collector import collect, standing_still
@@ -86,7 +87,7 @@ def _report(flow: Flow) -> None:
 
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("w") as file:
+    with _lock_file(folder / "lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -94,3 +95,12 @@ def _only_one(folder: Path) -> Iterator[None]:
                 f"another gateway runs on {folder}", hint="stop it, or give this one another node.state_folder"
             ) from error
         yield
+
+
+def _lock_file(path: Path) -> IO[str]:
+    try:
+        return path.open("a")
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            raise
+        return path.open("r")  # a disk that takes nothing still knows the file of the last run

@@ -1,6 +1,7 @@
 """The status of a running daemon over a Unix socket: connect, read one JSON object, done.
 
-The socket is made with mode 0600 of the daemon's user; a stale one of a killed daemon is replaced.
+The socket is made with mode 0600 of the daemon's user; a stale one of a killed daemon is replaced. On a disk that takes
+no socket the daemon runs without one, and says so.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -18,6 +20,8 @@ from gateway.errors import LinkError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _WAIT_S = 5.0
 
@@ -31,15 +35,19 @@ class StatusEndpoint:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._answer, self._path)
-        self._path.chmod(0o600)
+        try:
+            self._path.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._answer, self._path)
+            self._path.chmod(0o600)
+        except OSError as error:
+            log.warning("nobody can ask for the status, %s cannot be made: %s", self._path, error.strerror)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        self._path.unlink(missing_ok=True)
+        if self._server is not None:
+            self._server.close()
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from gateway.config import schema
+    from gateway.model import Gap
     from gateway.spool.lanes import Spool
     from gateway.transport.contract import Link
 
@@ -34,6 +35,9 @@ CREDENTIALS_S: Final = 2.0
 """Time between two looks at the files of mTLS."""
 DRAIN_S: Final = 5.0
 STABLE_S: Final = 30.0
+
+READS_MAX: Final = 5
+"""Failing reads of a batch, one each second, until it is taken for damaged, provided that the disk takes a write."""
 
 _DISK_RETRY_S: Final = 1.0
 _NS: Final = 10**9
@@ -59,6 +63,7 @@ class MirrorDriver:
         self._readers = readers
         self._work = asyncio.Event()
         self._renewing = False
+        self._failed_reads = 0
         self._credentials = Credentials(region.tls_ca, region.tls_certificate, region.tls_key)
         self._backoff = Backoff(chance, region.backoff_min_ns / _NS, region.backoff_max_ns / _NS, STABLE_S)
         self._session = Session(
@@ -144,7 +149,7 @@ class MirrorDriver:
                 await self._wait_for_work()
                 continue
             try:
-                found = await loop.run_in_executor(self._readers, self._spool.read, *wanted)
+                found = await loop.run_in_executor(self._readers, self._read, *wanted)
             except StoreError as error:
                 self._note(error)
                 await asyncio.sleep(_DISK_RETRY_S)
@@ -158,6 +163,19 @@ class MirrorDriver:
                 continue
             self._counts["sent_bytes"] += len(data)
             group.create_task(self._publish(link, wanted.lane, first, last, data), name=f"{self.name}: publish")
+
+    def _read(self, lane: str, sequence: int) -> SealedBatch | Gap | None:
+        """Read from the spool, in a thread; a spot that stays unreadable on a disk that works becomes a gap."""
+        try:
+            found = self._spool.read(lane, sequence)
+        except StoreError:
+            self._failed_reads += 1
+            if self._failed_reads < READS_MAX:
+                raise
+            self._spool.give_up(lane, sequence)
+            found = self._spool.read(lane, sequence)
+        self._failed_reads = 0
+        return found
 
     async def _publish(self, link: Link, lane: str, first: int, last: int, data: bytes) -> None:
         await link.publish(wire.batch_topic(self._region.topic_prefix, self._node, lane), data)

@@ -151,12 +151,21 @@ class Spool:
             return Appended.STORED if ring.append(batch, before, at) else Appended.REFUSED
 
     def read(self, lane: str, sequence: int) -> SealedBatch | Gap | None:
-        """Return a batch, the gap that covers it (evicted or damaged), or None beyond the head. From any thread.
+        """Return a batch, the gap that covers it, or None beyond the head. From any thread. Raises `StoreError`.
 
         A gap may begin before `sequence`: its edges are exact, and a receiver fills only what it has not.
         """
         ring = self._rings.get(lane)
         return ring.reader.read(sequence) if ring else None
+
+    def give_up(self, lane: str, sequence: int) -> None:
+        """Take a batch that the disk cannot read for damaged, if the disk works otherwise: a write shows it.
+
+        Raises `StoreError` when it does not: then nothing is given up.
+        """
+        with self._writing:
+            self._save(even_if_saved=True)
+            self._rings[lane].reader.give_up(sequence)
 
     def head(self, lane: str) -> int:
         """Return the last sequence that was stored in a lane; 0 when there is none."""

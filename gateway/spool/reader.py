@@ -2,7 +2,10 @@
 
 Where a batch lies is looked up under the lock, its bytes are read without it; so they may have moved or gone meanwhile.
 Then they do not validate, because every segment has a uuid of its own, and looking again finds the new place or the
-gap. What fails `ATTEMPTS` times in the same place is damage of the medium: a gap, counted and reported.
+gap. What does not validate `ATTEMPTS` times in the same place is damage of the medium: a gap, counted and reported.
+
+A read that the disk refuses says nothing yet: the whole disk may be gone for a while. It is an error to whoever reads,
+and becomes damage only by `Spool.give_up`.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ class Reader:
         self._lock = lock
 
     def read(self, sequence: int) -> SealedBatch | Gap | None:
-        """Return a batch, the gap that covers it, or None beyond the head."""
+        """Return a batch, the gap that covers it, or None beyond the head. Raises `StoreError`."""
         tried: tuple[Segment, Record] | None = None
         failures = 0
         while True:
@@ -47,7 +50,13 @@ class Reader:
                     found = None
                 if found is None:
                     return self._contents.gap(sequence)
-            batch = self.load(*found)
+            try:
+                batch = self._loaded(*found)
+            except StoreError:
+                with self._lock:
+                    if self._contents.find(sequence) == found:
+                        raise
+                continue
             if batch is not None:
                 return batch
             failures = failures + 1 if found == tried else 1
@@ -65,9 +74,23 @@ class Reader:
     def load(self, segment: Segment, record: Record) -> SealedBatch | None:
         """Return a batch, or None when it cannot be read or is not what it was."""
         try:
-            loaded = segment.load(self._disk, record)
+            return self._loaded(segment, record)
         except StoreError:
             return None
+
+    def give_up(self, sequence: int) -> None:
+        """Take a batch that still cannot be read for damaged."""
+        with self._lock:
+            found = self._contents.find(sequence)
+            if found is None or sequence in self._contents.unsynced:
+                return
+        if self.load(*found) is None:
+            with self._lock:
+                if self._contents.find(sequence) == found:
+                    self._contents.lose(*found)
+
+    def _loaded(self, segment: Segment, record: Record) -> SealedBatch | None:
+        loaded = segment.load(self._disk, record)
         if loaded is None:
             return None
         stamp, envelope = loaded

@@ -80,6 +80,7 @@ def running(tmp_path, chance: random.Random) -> Iterator[Bench]:
         site = stack.enter_context(Site(tmp_path, ROUTES, broker_port=local.port, region_port=central.port, pki=pki))
         site.receiver.start()
         site.daemon.start()
+        wait_for(lambda: site.status()["ingest"]["connected"], "the daemon has subscribed")
         stream = Stream(local.port, RAW + WINDOWED, rate=RATE)
         stream.start()
         yield Bench(site, central, stream, chance, kills)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.errors import StoreError
 from gateway.model import Gap, SealedBatch
 from gateway.spool.lanes import Appended, Spool
 from tests.support.faultdisk import FaultDisk
@@ -125,21 +126,38 @@ def test_damage_is_counted_once_however_often_the_spool_is_opened() -> None:
         spool.close()
 
 
-def test_a_batch_that_cannot_be_read_while_running_becomes_a_gap() -> None:
+def test_a_spot_that_stays_unreadable_on_a_disk_that_works_becomes_a_gap_when_it_is_given_up() -> None:
     disk = filled(3)
     spool = opened(disk)
     disk.fail("read", times=10)
-    gap = spool.read(LANE, 2)
+    with pytest.raises(StoreError):
+        spool.read(LANE, 2)
+    spool.give_up(LANE, 2)
     disk.heal()
+    gap = spool.read(LANE, 2)
     assert isinstance(gap, Gap)
     assert (gap.first, gap.last, gap.readings, gap.reason) == (2, 2, readings_of(2), "damaged")
     assert lost_batches(spool, 3) == [2]
+
+
+def test_nothing_is_given_up_while_the_whole_disk_is_gone() -> None:
+    disk = filled(3)
+    spool = opened(disk)
+    disk.fail("read", times=100)
+    disk.fail("write", times=100)
+    with pytest.raises(StoreError):
+        spool.give_up(LANE, 2)
+    disk.heal()
+    spool.give_up(LANE, 2)
+    assert lost_batches(spool, 3) == []
 
 
 def test_one_transient_read_error_costs_nothing() -> None:
     disk = filled(3)
     spool = opened(disk)
     disk.fail("read")
+    with pytest.raises(StoreError):
+        spool.read(LANE, 2)
     assert spool.read(LANE, 2) == batch(2)
 
 
