@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.batch import envelope
+from gateway.model import Gap
 from gateway.spool import books as book
+from gateway.spool.aside import Aside
 from gateway.spool.books import Books, LaneBooks
 from gateway.spool.contents import Contents
 from gateway.spool.cursor import Cursors
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from gateway.config import schema
     from gateway.disk import Disk
-    from gateway.model import Gap, SealedBatch
+    from gateway.model import SealedBatch
 
 _DRAINING_SEGMENTS: Final = 4
 
@@ -64,6 +66,7 @@ class Spool:
         self._writing = Lock()
         self.report: list[str] = []
         disk.make_folder(folder)
+        self._aside = Aside(disk, folder / "aside")
         self._ledger = Slots(disk, folder / "ledger")
         self._books = Books()
         self._saved = b""
@@ -146,6 +149,8 @@ class Spool:
             if batch.id.sequence <= ring.contents.head.sequence:
                 is_known = ring.reader.holds(batch)
                 counts["known" if is_known else "conflicts"] += 1
+                if not is_known:
+                    self._keep_both(ring, batch)
                 return Appended.KNOWN if is_known else Appended.CONFLICT
             before = envelope.peek(batch.data).readings_before
             return Appended.STORED if ring.append(batch, before, at) else Appended.REFUSED
@@ -230,6 +235,14 @@ class Spool:
             for ring in self._rings.values():
                 ring.close()
 
+    def _keep_both(self, ring: Ring, batch: SealedBatch) -> None:
+        stored = ring.reader.read(batch.id.sequence)
+        for one in (stored, batch):
+            if one is not None and not isinstance(one, Gap):
+                identity = one.id
+                name = f"{identity.lane}-{identity.epoch}-{identity.sequence}-{one.hash.hex()[:8]}.batch"
+                self._aside.keep(name, one.data)
+
     def _load_books(self) -> None:
         data = self._ledger.load()
         self.report.extend(f"books: {note}" for note in self._ledger.notes)
@@ -260,7 +273,7 @@ class Spool:
         books = self._books.lanes.setdefault(name, LaneBooks())
         contents = Contents(self._node, name, books, self.report)
         folder = self._folder / "lanes" / name
-        ring = Ring(self._disk, folder, shape, contents, self._cursors, self._shares, self._lock)
+        ring = Ring(self._disk, folder, shape, contents, self._cursors, self._shares, self._lock, self._aside)
         ring.open()
         self._shares.rings.append(ring)
         with self._lock:

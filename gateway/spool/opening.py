@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.disk import Disk
+    from gateway.spool.aside import Aside
     from gateway.spool.books import LaneBooks
     from gateway.spool.format import SegmentHeader
 
@@ -32,6 +33,7 @@ class Opening:
     books: LaneBooks
     report: list[str]
     is_durable: bool = True
+    aside: Aside | None = None
 
     def segments(self) -> list[Segment]:
         """Return the segments in order; the newest has a handle when it can be appended to."""
@@ -95,22 +97,10 @@ class Opening:
         found = recovery.scan(
             segment.uuid, segment.size, lambda size, offset: self._read(handle, size, offset), verify=following is None
         )
-        cut = None
-        whole = len(found.records)
-        if following is None:
-            durable = self.books.durable.sequence
-            if before and len(before[-1].table):
-                durable = max(durable, before[-1].table[-1].sequence)
-            cut = recovery.cut_torn_tail(found, segment.first, durable)
-        if cut is not None:
-            behind = whole - len(found.records)
-            again = f", {behind} batches behind it are made again" if behind else ""
-            self.report.append(f"{self._named(segment.path)}: what was being written at {cut} is cut off{again}")
-        self.report.extend(
-            f"{self._named(segment.path)}: bytes at {skip.offset} do not validate and are left out"
-            for skip in found.breaks
-            if cut is None or skip.offset < cut
-        )
+        cut = self._cut_of_newest(segment, found, before) if following is None else None
+        for skip in found.breaks:
+            if cut is None or skip.offset < cut:
+                self._leave_out(segment, handle, skip, found)
         for record in found.records:
             if following is None or record.sequence < following:
                 segment.table.append(record)
@@ -120,6 +110,28 @@ class Opening:
         elif following is None and self.is_durable:
             segment.handle = handle
         return segment.handle is not None
+
+    def _cut_of_newest(self, segment: Segment, found: recovery.Scan, before: list[Segment]) -> int | None:
+        """Drop what follows a torn write in the newest segment; return where it must end, None when it is whole."""
+        whole = len(found.records)
+        durable = self.books.durable.sequence
+        if before and len(before[-1].table):
+            durable = max(durable, before[-1].table[-1].sequence)
+        cut = recovery.cut_torn_tail(found, segment.first, durable)
+        if cut is not None:
+            behind = whole - len(found.records)
+            again = f", {behind} batches behind it are made again" if behind else ""
+            self.report.append(f"{self._named(segment.path)}: what was being written at {cut} is cut off{again}")
+        return cut
+
+    def _leave_out(self, segment: Segment, handle: int, skip: recovery.Break, found: recovery.Scan) -> None:
+        self.report.append(f"{self._named(segment.path)}: bytes at {skip.offset} do not validate and are left out")
+        end = segment.size
+        if skip.index < len(found.records):
+            end = found.records[skip.index].offset
+        data = self._read(handle, end - skip.offset, skip.offset).rstrip(b"\0")
+        if self.aside is not None and data:
+            self.aside.keep(f"{self.folder.name}-{segment.path.stem}-{skip.offset}.damaged", data)
 
     def _sync(self, handle: int) -> None:
         """Do not believe in frames that only the page cache of the last run may hold."""

@@ -10,6 +10,7 @@ and becomes damage only by `Spool.give_up`.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from threading import Lock
 
     from gateway.disk import Disk
+    from gateway.spool.aside import Aside
     from gateway.spool.contents import Contents
     from gateway.spool.format import Record
     from gateway.spool.segment import Segment
@@ -29,8 +31,9 @@ ATTEMPTS: Final = 3
 class Reader:
     """The reading side of a lane."""
 
-    def __init__(self, disk: Disk, contents: Contents, lock: Lock) -> None:
+    def __init__(self, disk: Disk, contents: Contents, lock: Lock, aside: Aside) -> None:
         self._disk = disk
+        self._aside = aside
         self._contents = contents
         self._lock = lock
 
@@ -39,6 +42,8 @@ class Reader:
         tried: tuple[Segment, Record] | None = None
         failures = 0
         while True:
+            if tried is not None and failures >= ATTEMPTS:
+                self._keep_aside(*tried)
             with self._lock:
                 if not 0 < sequence <= self._contents.head.sequence:
                     return None
@@ -85,9 +90,15 @@ class Reader:
             if found is None or sequence in self._contents.unsynced:
                 return
         if self.load(*found) is None:
+            self._keep_aside(*found)
             with self._lock:
                 if self._contents.find(sequence) == found:
                     self._contents.lose(*found)
+
+    def _keep_aside(self, segment: Segment, record: Record) -> None:
+        name = f"{self._contents.lane}-{record.epoch}-{record.sequence}.damaged"
+        with contextlib.suppress(StoreError):  # what cannot be read cannot be kept
+            self._aside.keep(name, segment.raw(self._disk, record))
 
     def _loaded(self, segment: Segment, record: Record) -> SealedBatch | None:
         loaded = segment.load(self._disk, record)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from gateway.disk import Disk
     from gateway.model import SealedBatch
+    from gateway.spool.aside import Aside
     from gateway.spool.contents import Contents
     from gateway.spool.cursor import Cursors
     from gateway.spool.shares import Shape, Shares
@@ -55,18 +56,20 @@ class Ring:
         cursors: Cursors,
         shares: Shares,
         lock: Lock,
+        aside: Aside,
     ) -> None:
         self._disk = disk
         self._folder = folder
         self._cursors = cursors
         self._shares = shares
         self._lock = lock
+        self._aside = aside
         self._doomed: list[Segment] = []
         self._active: Segment | None = None
         self.name = contents.lane
         self.shape = shape
         self.contents = contents
-        self.reader = Reader(disk, contents, lock)
+        self.reader = Reader(disk, contents, lock, aside)
         self.bytes_max = shape.bytes_max
         self.durable = ORIGIN
         self.unsynced_bytes = 0
@@ -97,7 +100,7 @@ class Ring:
         """Take up what is on disk; damage becomes ranges in the books and sentences in the report."""
         self._disk.make_folder(self._folder)
         contents, cursors = self.contents, self._cursors
-        opening = Opening(self._disk, self._folder, contents.books, contents.report)
+        opening = Opening(self._disk, self._folder, contents.books, contents.report, aside=self._aside)
         segments = opening.segments()
         known = [cursors.place(name, self.name) for name in cursors.regions if cursors.is_known(name, self.name)]
         contents.adopt(segments, known)

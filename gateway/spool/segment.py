@@ -145,16 +145,19 @@ class Segment:
 
     def load(self, disk: Disk, record: Record) -> tuple[Stamp, bytes] | None:
         """Return (stamp, envelope), or None when the bytes do not validate. Raises `StoreError`."""
-        handle = disk.open(self.path)
-        try:
-            data = disk.read(handle, frame.HEADER_BYTES + record.length, record.offset)
-        finally:
-            disk.close(handle)
-        whole = frame.whole_at(self.uuid, data, 0)
+        whole = frame.whole_at(self.uuid, self.raw(disk, record), 0)
         if whole is None or whole[0].first != record.sequence:
             return None
         stamp = layout.parse_stamp(self.uuid, whole[1])
         return (stamp, whole[1][layout.STAMP_BYTES :]) if stamp else None
+
+    def raw(self, disk: Disk, record: Record) -> bytes:
+        """Return the bytes of a frame as they are. Raises `StoreError`."""
+        handle = disk.open(self.path)
+        try:
+            return disk.read(handle, frame.HEADER_BYTES + record.length, record.offset)
+        finally:
+            disk.close(handle)
 
     def close(self, disk: Disk) -> None:
         """Append no more. What matters was synced, so an error of close says nothing new."""

@@ -118,12 +118,14 @@ def test_a_segment_without_any_readable_header_is_kept_aside_and_its_batches_bec
 def test_damage_is_counted_once_however_often_the_spool_is_opened() -> None:
     disk = filled(5)
     flip(disk, RING / "0000000000000001.seg", 200)
+    frame = bytes(disk.entries[RING / "0000000000000001.seg"].seen)
     for _ in range(3):
         spool = opened(disk)
         assert lost_batches(spool, 5) == [1]
         spool.save_cursors()
         assert spool.status()[0]["damaged_readings"] == readings_of(1)
         spool.close()
+        assert bytes(disk.entries[FOLDER / "aside" / f"{LANE}-100-1.damaged"].seen) in frame, "kept for a person"
 
 
 def test_a_spot_that_stays_unreadable_on_a_disk_that_works_becomes_a_gap_when_it_is_given_up() -> None:

@@ -46,6 +46,10 @@ def test_the_same_batch_again_is_known_and_another_content_is_a_conflict() -> No
         checkpoint(spool)
         spool = opened(disk)
     assert spool.head(LANE) == 3
+    kept = {path.name: bytes(file.seen) for path, file in disk.entries.items() if path.parent == FOLDER / "aside"}
+    contents = [batch(2), batch(2, salt=0.5), batch(2, epoch=101)]
+    assert sorted(kept.values()) == sorted(one.data for one in contents), "both are kept for a person"
+    assert f"{LANE}-100-2-{batch(2).hash.hex()[:8]}.batch" in kept
 
 
 def test_an_epoch_is_durable_and_above_all_before() -> None:
