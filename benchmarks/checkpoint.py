@@ -25,6 +25,7 @@ from benchmarks.memory import memory
 from gateway.clock import Clock
 from gateway.collector import collect, standing_still
 from gateway.config import schema
+from gateway.config.section import MIB
 from gateway.disk import Disk
 from gateway.flow import Flow
 from gateway.journal.writer import JournalWriter
@@ -54,7 +55,7 @@ ROUTES = (
 )
 LANES = (
     schema.Lane(name="telemetry"),
-    schema.Lane(name="open", linger_ns=86400 * NS, batch_readings_max=1_000_000, batch_bytes_max=16 * schema.MIB),
+    schema.Lane(name="open", linger_ns=86400 * NS, batch_readings_max=1_000_000, batch_bytes_max=16 * MIB),
 )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gateway.batch import envelope
 from gateway.config import schema
+from gateway.config.section import MIB
 from gateway.disk import Disk
 from gateway.model import BatchId, OpenBatch, SealedBatch
 from gateway.spool.lanes import Appended, Spool
@@ -25,7 +26,7 @@ BATCHES = 2000
 BATCH_BYTES = 60_000
 READINGS = 1
 ROUNDS = 3
-SEGMENT_BYTES = 8 * schema.MIB
+SEGMENT_BYTES = 8 * MIB
 LANE = "telemetry"
 
 

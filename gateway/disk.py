@@ -10,12 +10,14 @@ import contextlib
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+PAGE_BYTES: Final = 4096
 
 
 @contextlib.contextmanager
@@ -36,8 +38,40 @@ def _path_of(handle: int) -> str:
         return f"a closed file ({handle})"
 
 
+class _Dirty:
+    """Pages of one open file that were written since its last sync."""
+
+    def __init__(self, purpose: str) -> None:
+        self.purpose = purpose
+        self._pages = 0
+        self._last = -1
+
+    def wrote(self, offset: int, size: int) -> None:
+        first, last = offset // PAGE_BYTES, max(offset, offset + size - 1) // PAGE_BYTES
+        self._pages += last - first + (first != self._last)
+        self._last = last
+
+    def synced(self) -> int:
+        pages, self._pages, self._last = self._pages, 0, -1
+        return pages * PAGE_BYTES
+
+
 class Disk:
-    """The machine's file system."""
+    """The machine's file system.
+
+    `written` counts the bytes of the pages that syncs brought to the medium, by the purpose of the folder that a file
+    lies in, see `name_folder`. A page that is written twice in a row before a sync counts once, as in an append.
+    """
+
+    def __init__(self) -> None:
+        self.written: dict[str, int] = {}
+        self._folders: dict[Path, str] = {}
+        self._dirty: dict[int, _Dirty] = {}
+
+    def name_folder(self, path: Path, purpose: str) -> None:
+        """Count what is written to files below `path` under `purpose`; the innermost folder named counts."""
+        self._folders[path] = purpose
+        self.written.setdefault(purpose, 0)
 
     def make_folder(self, path: Path) -> None:
         """Create `path` and its parents where missing, and make the new entries durable."""
@@ -64,14 +98,20 @@ class Disk:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         with _reported("create" if create else "open", path):
             try:
-                return os.open(path, flags, 0o640)
+                handle = os.open(path, flags, 0o640)
             except OSError as error:
                 if create or error.errno not in (errno.EROFS, errno.EACCES):
                     raise
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        for folder in path.parents:
+            if folder in self._folders:
+                self._dirty[handle] = _Dirty(self._folders[folder])
+                break
+        return handle
 
     def close(self, handle: int) -> None:
         """Close the descriptor; errors of a late write-back are not hidden."""
+        self._dirty.pop(handle, None)
         with _reported("close", handle):
             os.close(handle)
 
@@ -101,6 +141,8 @@ class Disk:
     def write(self, handle: int, data: bytes | memoryview, offset: int) -> None:
         """Write all of `data` at `offset`."""
         view = memoryview(data)
+        if handle in self._dirty:
+            self._dirty[handle].wrote(offset, len(view))
         while view:
             with _reported("write", handle):
                 written = os.pwrite(handle, view, offset)
@@ -116,6 +158,9 @@ class Disk:
         """Make data and length durable (fdatasync). A failure is final for the file: never try again."""
         with _reported("sync", handle):
             os.fdatasync(handle)
+        if handle in self._dirty:
+            dirty = self._dirty[handle]
+            self.written[dirty.purpose] += dirty.synced()
 
     def sync_folder(self, path: Path) -> None:
         """Make the entries of a folder durable."""

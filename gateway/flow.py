@@ -32,9 +32,11 @@ from gateway import ledger
 from gateway.batch import envelope
 from gateway.channel import Channel
 from gateway.errors import StoreError
+from gateway.flash import Flash
 from gateway.health.rates import Rates
 from gateway.ingest.committer import Committer, Timeline
-from gateway.ingest.intake import Intake
+from gateway.ingest.intake import Intake, Limits
+from gateway.ingest.pace import Pace
 from gateway.journal import format as journal_format
 from gateway.journal.checkpoint import CheckpointStore
 from gateway.journal.writer import JournalWriter
@@ -85,6 +87,9 @@ class Flow:
 
         folder = Path(config.node.state_folder)
         disk.make_folder(folder)
+        for purpose in ("journal", "spool", "checkpoint"):
+            disk.name_folder(folder / purpose, purpose)
+        self.flash = Flash(disk, folder, config.node.endurance_tbw)
         node, now_s = config.node.id, clock.wall_ns() // _NS
         self.spool = Spool.open(disk, folder / "spool", config.spool, node, config.region, now_s)
         self.quarantine = Quarantine(folder / "quarantine.sqlite")
@@ -102,12 +107,9 @@ class Flow:
         inputs_max = INPUTS_PER_WINDOW * config.broker.receive_maximum
         self.inputs: Channel[tuple[int, Entry]] = Channel("inputs, messages", inputs_max)
         self.sealed: Channel[OpenBatch] = Channel("sealed, batches", SEALED_MAX)
-        self.intake = Intake(
-            config.broker.qos0_waiting_max,
-            config.journal.commit_bytes,
-            lambda: self.inputs.weight,
-            config.broker.waiting_bytes_max,
-        )
+        self.pace = Pace(config.journal.commit_interval_ns / _NS, config.journal.commit_interval_max_ns / _NS)
+        limits = Limits(config.broker.qos0_waiting_max, config.broker.waiting_bytes_max, config.journal.commit_bytes)
+        self.intake = Intake(limits, lambda: self.inputs.weight, self.pace, self._patience_s)
         self.committer = Committer(
             self.journal,
             self.intake,
@@ -116,7 +118,7 @@ class Flow:
             self._writer,
             self.upkeep,
             lambda: self.pipeline.deadline,
-            config.journal.commit_interval_ns / _NS,
+            self.pace,
         )
         self._chance = chance
         self.subscriber = Subscriber(
@@ -160,6 +162,12 @@ class Flow:
         self.journal.close()
         self.spool.close()
         self.quarantine.close()
+
+    def _patience_s(self, topic: str) -> float:
+        linger_ns = self.pipeline.linger_ns(topic)
+        return (
+            self.pace.interval_s if linger_ns is None else max(linger_ns, self._config.journal.commit_interval_ns) / _NS
+        )
 
     async def _hand_on_recovered(self) -> None:
         """Hand on what the ring had no room for at the start; until then no checkpoint may forget its input."""
@@ -290,10 +298,11 @@ class Flow:
         books = dict(self.pipeline.ledger)
         messages, readings = ledger.residuals(books, self.pipeline.open_readings)
         assert self._config.node is not None
+        uptime_s = (self._clock.monotonic_ns() - self._started_ns) / _NS
         return {
             "node": self._config.node.id,
             "epoch": self.pipeline.epoch,
-            "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / _NS, 1),
+            "uptime_s": round(uptime_s, 1),
             "ledger": books,
             "residual": {"messages": messages, "readings": readings},
             "open_readings": self.pipeline.open_readings,
@@ -307,12 +316,14 @@ class Flow:
             },
             "journal": {
                 **self.journal.counts,
+                "commit_interval_s": round(self.pace.interval_s, 3),
                 "applied": self._applied,
                 "checkpoints": self.checkpoints.counts,
             },
             "channels": [self.inputs.status(), self.sealed.status()],
             "disk": self.upkeep.medium.status(),
             "refusing": self._refusing,
+            "flash": self.flash.status(self.intake.counts["payload_bytes"], uptime_s),
             "lanes": self.spool.status(),
             "regions": {mirror.name: mirror.status() for mirror in self.mirrors},
             "quarantine": self.quarantine.counts,

@@ -34,7 +34,6 @@ class LaneBuilder:
     __slots__ = (
         "_bytes_max",
         "_lane",
-        "_linger_ns",
         "_node",
         "_oldest_at",
         "_open_bytes",
@@ -43,6 +42,7 @@ class LaneBuilder:
         "due_at",
         "epoch",
         "is_full",
+        "linger_ns",
         "open_readings",
         "readings_sealed",
         "sequence",
@@ -53,7 +53,7 @@ class LaneBuilder:
         self._node = node
         self._readings_max = lane.batch_readings_max
         self._bytes_max = lane.batch_bytes_max
-        self._linger_ns = lane.linger_ns
+        self.linger_ns = lane.linger_ns
         self.epoch = epoch
         self.sequence = 0
         self.readings_sealed = 0
@@ -75,7 +75,7 @@ class LaneBuilder:
             text_bytes += len(topic.encode())
             if self.due_at is None:
                 self._oldest_at = at
-                self.due_at = at + self._linger_ns
+                self.due_at = at + self.linger_ns
         columns[0].append(time_ns)
         columns[1].append(row)
         readings = len(row)
@@ -135,5 +135,5 @@ class LaneBuilder:
         self._open_bytes = open_bytes
         if open_readings:
             self._oldest_at = oldest_at
-            self.due_at = oldest_at + self._linger_ns
+            self.due_at = oldest_at + self.linger_ns
         self.is_full = open_readings >= self._readings_max or open_bytes >= self._bytes_max

@@ -49,6 +49,7 @@ def text(status: Mapping[str, Any]) -> str:
         ("ingest", {"": status["ingest"]}),
         ("journal", {"": status["journal"]}),
         ("disk", {"": status["disk"]}),
+        ("flash", {"": status["flash"]}),
         ("channels", {str(one["name"]): one for one in status["channels"]}),
         ("lanes", _by_name(status["lanes"])),
         ("regions", _by_name(status["regions"])),

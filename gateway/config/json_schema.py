@@ -16,11 +16,12 @@ from gateway.config.values import NAME_PATTERN
 
 if TYPE_CHECKING:
     from gateway.config.options import Kind, Option
+    from gateway.config.section import Section
 
 
 def document() -> str:
     """Return the schema as JSON text."""
-    sections: dict[str, tuple[type[schema.Section], str]] = {"Gateway": (schema.Gateway, "")}
+    sections: dict[str, tuple[type[Section], str]] = {"Gateway": (schema.Gateway, "")}
     for path, option in tables():
         assert option.section is not None
         sections[option.section.__name__] = (option.section, path)
@@ -34,7 +35,7 @@ def document() -> str:
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
-def _table(section: type[schema.Section], path: str) -> dict[str, Any]:
+def _table(section: type[Section], path: str) -> dict[str, Any]:
     found = options(section, path)
     required = [option.key for option in found if option.required]
     return {

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.config.options import Option
     from gateway.config.positions import Place
+    from gateway.config.section import Section
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 """A configuration of this size is a mistake, such as the path of a device or a log."""
@@ -133,7 +134,7 @@ class _Reader:
         """Return the faults in the order of the file."""
         return tuple(fault for _, fault in sorted(self._faults, key=lambda one: one[0]))
 
-    def table(self, section: type[schema.Section], raw: Mapping[str, object], place: Place, path: str) -> Any:  # noqa: ANN401  # a `section`
+    def table(self, section: type[Section], raw: Mapping[str, object], place: Place, path: str) -> Any:  # noqa: ANN401  # a `section`
         """Return the table at `place` as a `section`."""
         known = {option.key: option for option in options(section, path)}
         for key in (key for key in raw if key not in known):

@@ -28,6 +28,7 @@ from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import fields
 
 from gateway.config import schema
+from gateway.config.section import DURATION, SIZE, Section
 from gateway.config.units import duration_text, size_text
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ Kind: TypeAlias = Literal[
 ]
 
 _PLAIN: Final[dict[object, Kind]] = {int: "integer", float: "number", str: "text", bool: "boolean"}
-_UNIT_KINDS: Final[dict[str, Kind]] = {schema.DURATION: "duration", schema.SIZE: "size"}
+_UNIT_KINDS: Final[dict[str, Kind]] = {DURATION: "duration", SIZE: "size"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Option:
     choices: tuple[str, ...]
     required: bool
     default: Any
-    section: type[schema.Section] | None
+    section: type[Section] | None
 
     @property
     def key(self) -> str:
@@ -92,7 +93,7 @@ class Option:
 
 
 @cache
-def options(section: type[schema.Section], path: str = "") -> tuple[Option, ...]:
+def options(section: type[Section], path: str = "") -> tuple[Option, ...]:
     """Return the options of a table in the order in which they are declared; `path` is the table's own."""
     hints = get_type_hints(section, include_extras=True)
     found = []
@@ -121,7 +122,7 @@ def options(section: type[schema.Section], path: str = "") -> tuple[Option, ...]
     return tuple(found)
 
 
-def tables(section: type[schema.Section] = schema.Gateway, path: str = "") -> Iterator[tuple[str, Option]]:
+def tables(section: type[Section] = schema.Gateway, path: str = "") -> Iterator[tuple[str, Option]]:
     """Yield (path, option) of every table of the file below `section`, parents first."""
     for option in options(section, path):
         if option.section is not None:
@@ -156,7 +157,7 @@ def _whole(bound: float) -> float:
     return int(bound) if bound == int(bound) else bound
 
 
-def _kind(inner: Any, unit: str) -> tuple[Kind, tuple[str, ...], type[schema.Section] | None]:  # noqa: ANN401  # a type
+def _kind(inner: Any, unit: str) -> tuple[Kind, tuple[str, ...], type[Section] | None]:  # noqa: ANN401  # a type
     """Return (kind, choices, table) of an option whose attribute has the type `inner`."""
     origin, parts = get_origin(inner), get_args(inner)
     if origin in (Union, types.UnionType):
@@ -171,6 +172,6 @@ def _kind(inner: Any, unit: str) -> tuple[Kind, tuple[str, ...], type[schema.Sec
         assert parts == (str, float)
         return "numbers", (), None
     if isinstance(inner, type) and issubclass(inner, Struct):
-        assert issubclass(inner, schema.Section)
+        assert issubclass(inner, Section)
         return "table", (), inner
     return _UNIT_KINDS.get(unit) or _PLAIN[inner], (), None

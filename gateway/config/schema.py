@@ -8,35 +8,11 @@ kept in nanoseconds; sizes are written as text with a unit ("8MiB", "64kB") or a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import field
 
-MS: Final = 1_000_000
-S: Final = 1_000 * MS
-KIB: Final = 1024
-MIB: Final = 1024 * KIB
-GIB: Final = 1024 * MIB
-
-DURATION: Final = "duration"
-SIZE: Final = "size"
-
-
-def option(sentence: str, *, unit: str = "", low: float | None = None, high: float | None = None) -> Meta:
-    """Describe one option: its sentence, its unit and its inclusive bounds (in ns or bytes where the unit says so)."""
-    return Meta(description=sentence, extra={"unit": unit, "low": low, "high": high})
-
-
-def _key(name: str) -> str:
-    return name.removesuffix("_ns")
-
-
-class Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, rename=_key):
-    """A table of the file."""
-
-
-Name: TypeAlias = str
-"""1 to 64 of `a-z A-Z 0-9 . _ -`, starting with a letter or digit; checked for the paths in `NAME_OPTIONS`."""
+from gateway.config.section import DURATION, GIB, KIB, MIB, MS, SIZE, Name, S, Section, option
 
 
 class Node(Section, frozen=True, kw_only=True):
@@ -49,6 +25,13 @@ class Node(Section, frozen=True, kw_only=True):
     status_socket: Annotated[
         str, option("Unix socket that `gateway status` asks; empty means `gateway.sock` in the state folder.")
     ] = ""
+
+    endurance_tbw: Annotated[
+        float,
+        option(
+            "Terabytes that the flash may be written in its life, by its data sheet; 0 means unknown.", low=0, high=1e6
+        ),
+    ] = 0.0
 
     @property
     def socket_path(self) -> Path:
@@ -147,8 +130,18 @@ class Journal(Section, frozen=True, kw_only=True):
     """The log of inputs: a message is acknowledged after it is durable here."""
 
     commit_interval_ns: Annotated[
-        int, option("Longest wait of a message for its group commit.", unit=DURATION, low=MS, high=10 * S)
+        int,
+        option("Wait of a message for its group commit while much comes.", unit=DURATION, low=MS, high=10 * S),
     ] = 20 * MS
+    commit_interval_max_ns: Annotated[
+        int,
+        option(
+            "Wait while little comes, so that each commit fills a page of flash; never more than the lane's linger.",
+            unit=DURATION,
+            low=MS,
+            high=60 * S,
+        ),
+    ] = S
     commit_bytes: Annotated[
         int, option("Payload bytes that make a group commit at once.", unit=SIZE, low=KIB, high=16 * MIB)
     ] = 512 * KIB

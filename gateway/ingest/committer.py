@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.channel import Channel
     from gateway.clock import Clock
     from gateway.ingest.intake import Intake, Pending
+    from gateway.ingest.pace import Pace
     from gateway.journal.writer import JournalWriter
     from gateway.model import Entry
 
@@ -69,7 +70,7 @@ class Committer:
         writer: Executor,
         keeper: Keeper,
         deadline: Callable[[], int | None],
-        interval_s: float,
+        pace: Pace,
     ) -> None:
         self._journal = journal
         self._intake = intake
@@ -79,7 +80,7 @@ class Committer:
         self._writer = writer
         self._keeper = keeper
         self._deadline = deadline
-        self._interval_s = interval_s
+        self._pace = pace
         self._stopping = False
         self.counts = {"acknowledged": 0, "unacknowledged": 0, "ticks": 0}
 
@@ -119,7 +120,7 @@ class Committer:
 
     def _wait_s(self) -> float | None:
         """Return the time until something must be committed; a tick only when the pipeline has seen all input."""
-        wait_s = self._intake.wait_s(asyncio.get_running_loop().time(), self._interval_s)
+        wait_s = self._intake.wait_s(asyncio.get_running_loop().time())
         deadline = self._deadline() if self._inputs.is_idle else None
         if wait_s is None and deadline is not None:
             return max(0.0, (deadline - self._timeline.now()) / _NS)
@@ -135,6 +136,7 @@ class Committer:
                 await asyncio.sleep(_RETRY_S)
                 continue
             self._keeper.worked(JOURNAL)
+            self._pace.looked(self._journal.counts["bytes"], loop.time())
             return position
 
     def _commit(self, entry: Entry) -> int:

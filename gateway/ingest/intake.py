@@ -9,7 +9,7 @@ bounded in bytes as well: past that QoS 0 is shed, and the socket is not read un
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.model import DUPLICATE, QOS1, RETAIN, MessageGroup
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mqtt5 import PublishPacket
 
+    from gateway.ingest.pace import Pace
     from gateway.transport.connection import Connection
 
 SHED_OVERFLOW = "qos0_overflow"
@@ -26,11 +27,11 @@ SHED_OVERFLOW = "qos0_overflow"
 class Pending:
     """The columns of one group in the making, and the connection whose acknowledgements it will need."""
 
-    __slots__ = ("bytes", "connection", "flags", "packet_ids", "payloads", "since", "topics")
+    __slots__ = ("bytes", "connection", "due", "flags", "packet_ids", "payloads", "topics")
 
-    def __init__(self, connection: Connection, since: float) -> None:
+    def __init__(self, connection: Connection, due: float) -> None:
         self.connection = connection
-        self.since = since
+        self.due = due
         self.bytes = 0
         self.topics: list[str] = []
         self.payloads: list[bytes] = []
@@ -42,18 +43,30 @@ class Pending:
         return [number for number in self.packet_ids if number]
 
 
+class Limits(NamedTuple):
+    """Messages of QoS 0 and bytes of payload that may wait, and bytes that make a commit at once."""
+
+    qos0_waiting_max: int
+    waiting_bytes_max: int
+    commit_bytes: int
+
+
 class Intake:
-    """What was received and is not journaled yet, oldest group first."""
+    """What was received and is not journaled yet, oldest group first.
+
+    `backlog` tells the messages that wait behind the journal, `patience_s` how long a message on a topic may wait for
+    its commit; it is asked only while the `pace` is slow.
+    """
 
     def __init__(
-        self, qos0_waiting_max: int, commit_bytes: int, backlog: Callable[[], int], bytes_max: int = 16 << 20
+        self, limits: Limits, backlog: Callable[[], int], pace: Pace, patience_s: Callable[[str], float]
     ) -> None:
-        self._qos0_waiting_max = qos0_waiting_max
-        self._bytes_max = bytes_max
+        self._limits = limits
+        self._backlog = backlog
+        self._pace = pace
+        self._patience_s = patience_s
         self._bytes = 0
         self._held: Connection | None = None
-        self._commit_bytes = commit_bytes
-        self._backlog = backlog
         self._groups: list[Pending] = []
         self._shed: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
@@ -65,14 +78,19 @@ class Intake:
         """Append everything that one read brought."""
         if not self.is_open:
             return
-        if self._waiting() + len(packets) > self._qos0_waiting_max or self._bytes > self._bytes_max:
+        if (
+            self._waiting() + len(packets) > self._limits.qos0_waiting_max
+            or self._bytes > self._limits.waiting_bytes_max
+        ):
             packets = self._without_qos0(packets)
         if not packets:
             return
         if not self._groups or self._groups[-1].connection is not connection:
-            self._groups.append(Pending(connection, self._loop.time()))
+            self._groups.append(Pending(connection, self._loop.time() + self._pace.interval_s))
             self.changed.set()
         group = self._groups[-1]
+        if self._pace.is_slow:
+            self._hasten(group, packets)
         payloads = [packet.payload for packet in packets]
         group.topics += [packet.topic for packet in packets]
         group.payloads += payloads
@@ -84,30 +102,30 @@ class Intake:
         size = sum(map(len, payloads))
         group.bytes += size
         self._bytes += size
-        if self._bytes > self._bytes_max and self._held is not connection:
+        if self._bytes > self._limits.waiting_bytes_max and self._held is not connection:
             self._held = connection
             connection.hold(is_held=True)
             self.counts["holds"] += 1
         self.counts["reads"] += 1
         self.counts["messages"] += len(packets)
         self.counts["payload_bytes"] += size
-        if group.bytes >= self._commit_bytes or connection.window_is_used_up:
+        if group.bytes >= self._limits.commit_bytes or connection.window_is_used_up:
             self.changed.set()
 
-    def wait_s(self, now: float, interval_s: float) -> float | None:
+    def wait_s(self, now: float) -> float | None:
         """Return how long the oldest group may still wait for its commit, None when there is none."""
         if not self._groups:
             return None
         group = self._groups[0]
-        if len(self._groups) > 1 or group.bytes >= self._commit_bytes or group.connection.window_is_used_up:
+        if len(self._groups) > 1 or group.bytes >= self._limits.commit_bytes or group.connection.window_is_used_up:
             return 0.0
-        return max(0.0, group.since + interval_s - now)
+        return max(0.0, group.due - now)
 
     def take(self, wall_ns: int, at: int, clock: int) -> tuple[MessageGroup, Pending]:
         """Return the oldest group, made final, with what is needed to acknowledge it. There must be one."""
         pending = self._groups.pop(0)
         self._bytes -= pending.bytes
-        if self._held is not None and self._bytes <= self._bytes_max // 2:
+        if self._held is not None and self._bytes <= self._limits.waiting_bytes_max // 2:
             self._held.hold(is_held=False)
             self._held = None
         shed, self._shed = self._shed, {}
@@ -130,6 +148,13 @@ class Intake:
     def is_empty(self) -> bool:
         """Whether nothing waits for the journal."""
         return not self._groups
+
+    def _hasten(self, group: Pending, packets: list[PublishPacket]) -> None:
+        """Let the group be due as early as the least patient of these messages wants it."""
+        due = self._loop.time() + min(self._patience_s(packet.topic) for packet in packets)
+        if due < group.due:
+            group.due = due
+            self.changed.set()
 
     def _waiting(self) -> int:
         return self._backlog() + sum(len(group.topics) for group in self._groups)

@@ -124,6 +124,11 @@ class Pipeline:
         due += [route.windows.deadline for route in self._windowed if route.windows is not None]
         return min((at for at in due if at is not None), default=None)
 
+    def linger_ns(self, topic: str) -> int | None:
+        """Return how long the lane of a topic may wait for a batch; None for a topic that has no lane."""
+        route = self._plans[topic].route
+        return None if route is None else route.builder.linger_ns
+
     def apply(self, entry: Entry, position: int) -> Iterator[Output]:
         """Take in the entry at `position` of the journal, in slices; the iterator must be used up."""
         self._at = max(self._at, entry.at)

@@ -61,6 +61,7 @@ class FaultDisk(Disk):
     """`operations` are the verbs so far; `fail(verb, ...)` and `cut_power_in(n)` order faults."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.operations: list[tuple[str, str]] = []
         self.entries: dict[Path, File] = {}
         self.safe_entries: dict[Path, File] = {}

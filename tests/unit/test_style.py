@@ -21,7 +21,20 @@ LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 
 LAYERS = (
-    {"model", "errors", "ledger", "clock", "collector", "disk", "medium", "frame", "channel", "config.schema"},
+    {
+        "model",
+        "errors",
+        "ledger",
+        "clock",
+        "collector",
+        "disk",
+        "flash",
+        "medium",
+        "frame",
+        "channel",
+        "config.schema",
+        "config.section",
+    },
     {"decode", "process", "batch", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
     {"recovery", "upkeep"},
@@ -36,8 +49,8 @@ REGION_NEVER = {"ingest", "journal", "spool"}
 
 PURE = re.compile(
     r"(model|errors|ledger|frame|medium|decode(\..+)?|process(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
-    r"|config\.(schema|options|units|positions|values|checks|render|json_schema)|mirror\.session|region\.(receiver|reconcile)"
-    r"|transport\.(wire|packets|backoff)|health\.rates)"
+    r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.session|region\.(receiver|reconcile)"
+    r"|ingest\.pace|transport\.(wire|packets|backoff)|health\.rates)"
 )
 IMPURE_MODULES = {"asyncio", "os", "socket", "ssl", "time", "random", "threading", "logging"}
 NAMES_NEVER = re.compile(r"(^|_)(utils?|common|helpers?|base|core|manager)(_|$)")

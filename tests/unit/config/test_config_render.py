@@ -11,6 +11,7 @@ from gateway.cli.config import FOLDER, pages
 from gateway.config import json_schema, render, schema
 from gateway.config.load import parse
 from gateway.config.options import options, quoted, tables
+from gateway.config.section import Section
 from gateway.config.units import parse_duration
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -61,7 +62,7 @@ def test_every_option_is_in_the_reference_and_the_example(option) -> None:
     assert re.search(rf"^#?{option.key} = ", render.example(), re.MULTILINE)
 
 
-def _section_of(option) -> type[schema.Section]:
+def _section_of(option) -> type[Section]:
     parent = option.path.rpartition(".")[0]
     return next(table.section for path, table in tables() if path == parent)
 

@@ -13,7 +13,8 @@ from gateway.clock import Clock
 from gateway.errors import StoreError
 from gateway.ingest import committer as module
 from gateway.ingest.committer import Committer, Timeline
-from gateway.ingest.intake import Intake
+from gateway.ingest.intake import Intake, Limits
+from gateway.ingest.pace import Pace
 from gateway.model import MessageGroup, Tick
 from tests.support.links import NotedConnection
 
@@ -31,6 +32,7 @@ class NotedJournal:
         self.faults = faults
         self.entries: list[Entry] = []
         self.acknowledged_before: list[int] = []
+        self.counts = {"bytes": 0}
 
     def commit(self, entries: Sequence[Entry]) -> int:
         """Take the entries, or refuse."""
@@ -77,12 +79,13 @@ class Bench:
         self.link = NotedConnection()
         self.journal = NotedJournal(self.link, faults)
         self.inputs: Channel[tuple[int, Entry]] = Channel("inputs", 1000)
-        self.intake = Intake(100, 10_000, lambda: 0)
+        pace = Pace(0.001, 0.001)
+        self.intake = Intake(Limits(100, 1 << 20, 10_000), lambda: 0, pace, lambda _: 0.0)
         clock = Clock()
         self.keeper = NotedKeeper()
         self.timeline = Timeline(clock, 0)
         self.committer = Committer(
-            self.journal, self.intake, self.inputs, self.timeline, writer, self.keeper, lambda: deadline, 0.001
+            self.journal, self.intake, self.inputs, self.timeline, writer, self.keeper, lambda: deadline, pace
         )
 
 
