@@ -66,6 +66,9 @@ SEALED_MAX: Final = 4
 INPUTS_PER_WINDOW: Final = 4
 """Journaled messages that wait for the pipeline, in Receive Maximums."""
 
+CHECKPOINT_RETRY_S: Final = 10
+"""Time between two attempts while the disk takes no checkpoint."""
+
 _REFUSED_S: Final = 0.1
 _NS: Final = 10**9
 
@@ -100,6 +103,7 @@ class Flow:
         self.pipeline = self.recovered.pipeline
         self._applied = self.recovered.position
         self._checkpoint_at = self.recovered.at
+        self._checkpoint_failed = False
 
         self.timeline = Timeline(clock, self.recovered.at)
         self.upkeep = Upkeep(disk, folder, self.spool, config, self._writer, self.timeline.now)
@@ -241,6 +245,8 @@ class Flow:
 
     def _checkpoint_is_due(self) -> bool:
         options = self._config.journal
+        if self._checkpoint_failed and self.timeline.now() - self._checkpoint_at < CHECKPOINT_RETRY_S * _NS:
+            return False
         grown = self.journal.bytes_since_checkpoint
         if grown >= max(options.checkpoint_bytes_min, options.checkpoint_growth * self.checkpoints.size):
             return True
@@ -272,9 +278,11 @@ class Flow:
             await self.sealed.drained()
             await loop.run_in_executor(self._writer, self._finish_checkpoint, writer)
         except StoreError as error:
+            self._checkpoint_failed = True
             self.upkeep.failed(CHECKPOINT, error)
             self._writer.submit(self.upkeep.relieve, error)
         else:
+            self._checkpoint_failed = False
             self.upkeep.worked(CHECKPOINT)
         finally:
             self._writer.submit(writer.abandon)

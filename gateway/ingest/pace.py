@@ -23,7 +23,8 @@ class Pace:
         self._longest_s = max(shortest_s, longest_s)
         self._total = 0
         self._looked_at = 0.0
-        self.interval_s = shortest_s
+        # At a start nothing is known of the rate: two slow seconds cost less than a page for each message.
+        self.interval_s = self._longest_s
 
     @property
     def is_slow(self) -> bool:

@@ -19,15 +19,15 @@ def test_the_interval_is_the_time_in_which_the_journal_fills_a_page(bytes_per_s:
     assert pace.is_slow == (interval_s > 0.02)
 
 
-def test_a_start_begins_with_the_shortest_interval_and_follows_the_rate() -> None:
+def test_a_start_begins_with_the_longest_interval_and_follows_the_rate() -> None:
     pace = Pace(0.02, 1.0)
-    assert pace.interval_s == 0.02
-    pace.looked(10**6, 100.0)
-    assert pace.interval_s == 0.02, "nothing is known of the time before"
-    pace.looked(10**6 + 10, 103.0)
     assert pace.interval_s == 1.0
-    pace.looked(10**8, 106.0)
+    pace.looked(10**6, 100.0)
+    assert pace.interval_s == 1.0, "nothing is known of the time before"
+    pace.looked(10**8, 103.0)
     assert pace.interval_s == 0.02
+    pace.looked(10**8 + 10, 106.0)
+    assert pace.interval_s == 1.0
 
 
 def test_a_longest_interval_below_the_shortest_means_the_shortest() -> None:
