@@ -140,6 +140,7 @@ class Flow:
             helpers = [start(mirror.run(), name=f"mirror {mirror.name}") for mirror in self.mirrors]
             helpers += [start(self._spool_batches(), name="spool"), start(self._look(), name="rates")]
             helpers.append(start(self.upkeep.run(), name="upkeep"))
+            helpers.append(start(self.upkeep.thin(self._readers, self._in_flight, self._notify), name="thin"))
             recovered = start(self._hand_on_recovered(), name="recovered")
             pipeline = start(self._apply(recovered), name="pipeline")
             subscriber = start(self.subscriber.run(), name="subscriber")
@@ -210,8 +211,16 @@ class Flow:
             sealed = await loop.run_in_executor(self._encoder, envelope.seal, batch, self._boot)
             await self._spooled(sealed)
             await self.sealed.done()
-            for mirror in self.mirrors:
-                mirror.notify()
+            self._notify()
+
+    def _notify(self) -> None:
+        for mirror in self.mirrors:
+            mirror.notify()
+
+    def _in_flight(self) -> dict[str, int]:
+        """Return the highest sequence of each lane that some region has been sent."""
+        sent = [mirror.sent_up_to for mirror in self.mirrors]
+        return {lane: max(found.get(lane, 0) for found in sent) for lane in self.spool.lanes}
 
     async def _spooled(self, batch: SealedBatch) -> None:
         loop = asyncio.get_running_loop()

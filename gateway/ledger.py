@@ -32,6 +32,8 @@ SAMPLED_OUT: Final = "reading.sampled_out"
 AGGREGATED: Final = "reading.aggregated"
 LATE: Final = "reading.late"
 SEALED: Final = "reading.sealed"
+THINNED: Final = "reading.thinned"
+"""Readings that coarser ones took the place of; counted by the spool, in the headers of the coarser batches."""
 
 
 def count(ledger: Ledger, fate: str, number: int = 1) -> None:

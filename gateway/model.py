@@ -92,12 +92,29 @@ class BatchId(NamedTuple):
         return f"{self.node}/{self.lane}/{self.epoch}/{self.sequence}"
 
 
+@dataclass(slots=True, frozen=True)
+class Thinned:
+    """What a coarser batch stands for: batches `first` to `last` of `lane`, one row per topic and `interval_ns`.
+
+    `readings` counts the readings as they came from the sensors, through all levels; `batches` those of `first` to
+    `last` that were there.
+    """
+
+    interval_ns: int
+    lane: str
+    first: int
+    last: int
+    readings: int
+    batches: int
+
+
 @dataclass(slots=True)
 class OpenBatch:
     """Readings of one lane whose set is final and whose bytes are not made yet.
 
     `rows` maps topic → (times in ns, rows), equally long, in order of arrival. `readings_before` counts the readings
-    of this lane in all earlier batches of its ring, so that a receiver can tell exactly how many a gap holds.
+    of this lane in all earlier batches of its ring, so that a receiver can tell exactly how many a gap holds. `thinned`
+    says what a coarser batch stands for.
     """
 
     id: BatchId
@@ -107,6 +124,7 @@ class OpenBatch:
     ledger: Ledger
     sealed_ns: int
     clock: int
+    thinned: Thinned | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -123,7 +141,7 @@ class SealedBatch:
 class Gap:
     """A run of batches that will never be delivered, with exact counts and the reason.
 
-    `readings_before` counts the readings of the lane before `first`, as in a batch. Reasons: `evicted`, `damaged`.
+    `readings_before` counts the readings of the lane before `first`, as in a batch. Reasons: see `gateway.spool.books`.
     """
 
     node: str

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 LOOK_S: Final = 5.0
 """Time between two saves of the regions' cursors: what a crash makes us send again. A save is one 4 KiB page."""
 RETRY_S: Final = 1.0
+THIN_S: Final = 0.5
+"""Time between two looks for something to make coarser."""
 
 SPOOL: Final = "spool"
 CHECKPOINT: Final = "checkpoint"
@@ -67,6 +69,24 @@ class Upkeep:
             else:
                 self.worked(SPOOL)
             await asyncio.sleep(LOOK_S if self.medium.takes_writes else RETRY_S)
+
+    async def thin(self, readers: Executor, busy: Callable[[], dict[str, int]], notify: Callable[[], None]) -> None:
+        """Make the oldest batches coarser where a ring is nearly full, until cancelled.
+
+        `busy` tells the highest sequence in flight by lane; `notify` says that there is something new to mirror.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            run = self._spool.thinning(busy())
+            if run is None or not self.medium.takes_writes:
+                await asyncio.sleep(THIN_S)
+                continue
+            found = await loop.run_in_executor(readers, self._spool.coarser, run)
+            try:
+                await loop.run_in_executor(self._writer, self._spool.thin, run, found, self._now())
+            except StoreError as error:
+                self.failed(SPOOL, error)
+            notify()
 
     def failed(self, part: str, error: StoreError) -> None:
         """Note, and log once, that the disk refused a part."""

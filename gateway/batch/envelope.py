@@ -20,6 +20,7 @@ accidents; the hash, checked after decompression, also finds a library that give
 from __future__ import annotations
 
 import struct
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import cbor2
@@ -29,7 +30,7 @@ from msgspec import Meta
 
 from gateway.batch import body, columns
 from gateway.errors import BatchError
-from gateway.model import CLOCK_SYNCHRONISED, BatchId, Ledger, OpenBatch, SealedBatch
+from gateway.model import CLOCK_SYNCHRONISED, BatchId, Ledger, OpenBatch, SealedBatch, Thinned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +55,17 @@ Sequence: TypeAlias = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
 TimeNs: TypeAlias = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
+class ThinnedFields(msgspec.Struct, kw_only=True):
+    """What a coarser batch says of those that it stands for."""
+
+    interval_ns: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
+    lane: Name
+    first: Sequence
+    last: Sequence
+    readings: Number
+    batches: Number
+
+
 class BatchFields(msgspec.Struct, kw_only=True):
     """The header of a batch as it is written; keys that a reader does not know are ignored."""
 
@@ -72,13 +84,15 @@ class BatchFields(msgspec.Struct, kw_only=True):
     codec: int
     hash: Annotated[bytes, Meta(min_length=columns.HASH_BYTES, max_length=columns.HASH_BYTES)]
     ledger: Annotated[dict[str, Number], Meta(max_length=4096)]
+    thinned: ThinnedFields | None = None
 
 
 class Header(NamedTuple):
     """What a batch says of itself.
 
     `first_ns` and `last_ns` are the earliest and latest time of its readings. `clock` and `correction_ns` (add it to
-    each time) say how far times are to be trusted, `boot` names the boot of the node that sealed it.
+    each time) say how far times are to be trusted, `boot` names the boot of the node that sealed it, `thinned` what a
+    coarser batch stands for.
     """
 
     id: BatchId
@@ -92,6 +106,7 @@ class Header(NamedTuple):
     boot: str
     hash: bytes
     ledger: Ledger
+    thinned: Thinned | None = None
 
 
 class Opened(NamedTuple):
@@ -124,6 +139,8 @@ def seal(batch: OpenBatch, boot: str) -> SealedBatch:
         "hash": content_hash,
         "ledger": batch.ledger,
     }
+    if batch.thinned is not None:
+        fields["thinned"] = asdict(batch.thinned)
     return SealedBatch(batch.id, batch.readings, content_hash, enclose(BATCH, fields, body.write(content)))
 
 
@@ -170,6 +187,7 @@ def batch_header(fields: dict[str, Any]) -> Header:
         held.boot,
         held.hash,
         held.ledger,
+        None if held.thinned is None else Thinned(**msgspec.structs.asdict(held.thinned)),
     )
 
 

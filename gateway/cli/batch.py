@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.batch.decode import decode
+from gateway.config.units import duration_text
 from gateway.errors import BatchError
 from gateway.model import CLOCK_HOLDOVER, CLOCK_SYNCHRONISED, CLOCK_UNSYNCHRONISED, Gap
 
@@ -65,7 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _plain(said: Header | Gap) -> dict[str, object]:
     if isinstance(said, Gap):
         return {"kind": "gap", **asdict(said)}
-    return {"kind": "batch", **said.id._asdict(), **said._asdict(), "id": str(said.id), "hash": said.hash.hex()}
+    thinned = None if said.thinned is None else asdict(said.thinned)
+    plain = {**said.id._asdict(), **said._asdict(), "id": str(said.id), "hash": said.hash.hex(), "thinned": thinned}
+    return {"kind": "batch", **plain}
 
 
 def _reading(one: Reading) -> dict[str, object]:
@@ -83,7 +86,12 @@ def _sentence(said: Header | Gap) -> str:
         return f"{line}: gap, {said.readings} readings {said.reason}, after {said.readings_before} in the lane"
     span = f"{_moment(said.first_ns)} to {_moment(said.last_ns)}"
     sealed = f"sealed {_moment(said.sealed_ns)}, clock {_CLOCKS[said.clock]}"
-    return f"{said.id}: {said.readings} readings after {said.readings_before}, {span}, {sealed}, hash {said.hash.hex()}"
+    line = f"{said.id}: {said.readings} readings after {said.readings_before}, {span}, {sealed}, hash {said.hash.hex()}"
+    mark = said.thinned
+    if mark is not None:
+        line += f", thinned to {duration_text(mark.interval_ns)}: stands for {mark.readings} readings of"
+        line += f" {mark.lane} {mark.first}..{mark.last}"
+    return line
 
 
 def _moment(time_ns: int) -> str:

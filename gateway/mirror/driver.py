@@ -105,6 +105,11 @@ class MirrorDriver:
         """Whether the region's broker has accepted us on a link that lives."""
         return self._connected_at > 0.0
 
+    @property
+    def sent_up_to(self) -> dict[str, int]:
+        """Per lane the highest sequence that was sent, whether it has arrived or not."""
+        return self._session.sent_up_to
+
     def status(self) -> dict[str, object]:
         """Return what people want to know of this region."""
         return {

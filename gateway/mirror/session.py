@@ -85,6 +85,11 @@ class Session:
         return dict(self._cursors)
 
     @property
+    def sent_up_to(self) -> dict[str, int]:
+        """Per lane the highest sequence that was sent, whether it has arrived or not."""
+        return {lane: following - 1 for lane, following in self._next.items()}
+
+    @property
     def in_flight(self) -> int:
         """How many parcels are sent and not acknowledged."""
         return sum(len(parcels) for parcels in self._parcels.values())

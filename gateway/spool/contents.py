@@ -146,7 +146,7 @@ class Contents:
         for record in segment.table:
             if lowest is not None and record.sequence > lowest:
                 is_waited_for = lowest_required is not None and record.sequence > lowest_required
-                self._give_up(record, reason if is_waited_for else book.LAGGED)
+                self.give_up(record, reason if is_waited_for else book.LAGGED)
         self.books.floor = max(self.oldest(), self.books.floor)
         if lowest is not None:
             self.books.forget(lowest)
@@ -169,7 +169,8 @@ class Contents:
         batches = sum(lost.last - max(lost.first - 1, sequence) for lost in ranges)
         return batches, sum(lost.readings for lost in ranges)
 
-    def _give_up(self, record: Record, reason: str) -> None:
+    def give_up(self, record: Record, reason: str) -> None:
+        """Put one record into the books; it is still in its table."""
         before = Position(record.sequence - 1, record.epoch, record.readings_before)
         self.books.count(reason, 1, record.readings)
         self.books.add(book.between(before, record.position, reason))

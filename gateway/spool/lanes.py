@@ -15,32 +15,34 @@ Two locks: `_writing` lets one thread at a time change files; `_lock` guards wha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway.batch import envelope
-from gateway.model import Gap
+from gateway.config.schema import thin_lane
+from gateway.errors import StoreError
+from gateway.model import BatchId, Gap, SealedBatch
 from gateway.spool import books as book
+from gateway.spool import thinning
 from gateway.spool.aside import Aside
 from gateway.spool.books import Books, LaneBooks
 from gateway.spool.contents import Contents
 from gateway.spool.cursor import Cursors
 from gateway.spool.ring import Ring
-from gateway.spool.shares import Shape, Shares
+from gateway.spool.shares import Shares, draining, shapes
 from gateway.spool.slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from gateway.config import schema
     from gateway.disk import Disk
-    from gateway.model import SealedBatch
-
-_DRAINING_SEGMENTS: Final = 4
+    from gateway.spool.thinning import Coarser, Run
 
 
 class Appended(Enum):
@@ -71,6 +73,8 @@ class Spool:
         self._books = Books()
         self._saved = b""
         self._cursors = Cursors(disk, folder / "cursors", regions, self.report)
+        self._replaced: tuple[Ring, int, int] | None = None
+        self._shapes = shapes(options)
         self._shares = Shares(options.bytes_max, options.memory_bytes_max, self._save)
         self._rings: dict[str, Ring] = {}
         self._counts: dict[str, dict[str, int]] = {}
@@ -93,9 +97,9 @@ class Spool:
         spool._load_books()
         lanes = folder / "lanes"
         disk.make_folder(lanes)
-        configured = [lane.name for lane in options.lanes]
-        for name in [*configured, *(name for name in disk.names(lanes) if name not in configured)]:
+        for name in [*spool._shapes, *(name for name in disk.names(lanes) if name not in spool._shapes)]:
             spool._add_ring(name)
+        spool._finish_runs()
         known = spool._epochs()
         if not spool._books.epoch and known:
             spool._books.epoch = known
@@ -155,6 +159,41 @@ class Spool:
             before = envelope.peek(batch.data).readings_before
             return Appended.STORED if ring.append(batch, before, at) else Appended.REFUSED
 
+    def thinning(self, busy: Mapping[str, int]) -> Run | None:
+        """Return what is to be made coarser now, if anything; `busy` is the highest sequence in flight by lane."""
+        if self._replaced is not None:
+            return None
+        with self._lock:
+            for name, ring in self._rings.items():
+                run = thinning.wanted(ring, self._cursors.lowest_required(name), busy.get(name, 0))
+                if run is not None:
+                    return run
+        return None
+
+    def coarser(self, run: Run) -> Coarser | None:
+        """Return what a run becomes, None when it cannot be made smaller. Slow, for a thread of its own."""
+        ring = self._rings[run.lane]
+        batches = [ring.reader.read(record.sequence) for record in run.records]
+        before = ring.contents.books.lost_under(book.THINNED)[1]
+        return thinning.coarser(run, [one for one in batches if isinstance(one, SealedBatch)], self._node, before)
+
+    def thin(self, run: Run, found: Coarser | None, at: int) -> None:
+        """Let the coarser batch take the place of its run. Raises `StoreError`: the next `sync` goes on with it."""
+        with self._writing:
+            source = self._rings[run.lane]
+            source.thin_after = run.last
+            if found is None:
+                return
+            target = self._rings[thin_lane(run.base, found.level)]
+            place = target.contents.head
+            identity = BatchId(self._node, target.name, self.epoch, place.sequence + 1)
+            batch = envelope.seal(replace(found.batch, id=identity, readings_before=place.readings), found.boot)
+            if target.is_held or not target.append(batch, place.readings, at):
+                raise StoreError(f"lane {target.name} takes nothing now")
+            self._replaced = (source, run.first, run.last)
+            target.sync(at)
+            self._finish_run()
+
     def read(self, lane: str, sequence: int) -> SealedBatch | Gap | None:
         """Return a batch, the gap that covers it, or None beyond the head. From any thread. Raises `StoreError`.
 
@@ -208,6 +247,7 @@ class Spool:
         with self._writing:
             for ring in list(self._rings.values()):
                 ring.sync(at)
+            self._finish_run()
 
     def expire(self, at: int) -> None:
         """Give up what is older than its lane allows, at the node's own time `at` (ns). Raises `StoreError`."""
@@ -256,20 +296,7 @@ class Spool:
             self.report.append("the books are lost: what was evicted or damaged before is counted anew")
 
     def _add_ring(self, name: str) -> Ring:
-        lane = next((lane for lane in self._options.lanes if lane.name == name), None)
-        segment_bytes = self._options.segment_bytes
-        if lane is None:
-            shape = Shape(segment_bytes, _DRAINING_SEGMENTS * segment_bytes, drains=True)
-        else:
-            # A ring of one segment would lose all it has whenever it begins another.
-            segment_bytes = min(segment_bytes, lane.bytes_max // 2)
-            shape = Shape(
-                segment_bytes,
-                lane.bytes_max,
-                lane.bytes_reserved,
-                refuses=lane.policy == "refuse",
-                expire_after_ns=lane.expire_after_ns,
-            )
+        shape = self._shapes.get(name) or draining(self._options)
         books = self._books.lanes.setdefault(name, LaneBooks())
         contents = Contents(self._node, name, books, self.report)
         folder = self._folder / "lanes" / name
@@ -280,6 +307,27 @@ class Spool:
             self._counts[name] = {"known": 0, "conflicts": 0}
             self._rings[name] = ring
         return ring
+
+    def _finish_run(self) -> None:
+        """Let go of the run whose coarser batch is durable now."""
+        if self._replaced is not None:
+            source, first, last = self._replaced
+            self._replaced = None
+            with self._lock:
+                thinning.finish(source, first, last)
+            source.doom_empty()
+            self._save()
+            self._shares.bury()
+
+    def _finish_runs(self) -> None:
+        """Turn runs into ranges whose coarser batch became durable just before a crash."""
+        for ring in self._rings.values():
+            newest = ring.reader.read(ring.contents.head.sequence)
+            mark = envelope.peek(newest.data).thinned if isinstance(newest, SealedBatch) else None
+            if mark is not None and mark.lane in self._rings:
+                thinning.finish(self._rings[mark.lane], mark.first, mark.last)
+        for ring in self._rings.values():
+            ring.doom_empty()
 
     def _epochs(self) -> int:
         """Return the newest epoch that any batch or cursor names."""

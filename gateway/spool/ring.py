@@ -45,7 +45,10 @@ _EXPIRY_PARTS: Final = 4
 
 
 class Ring:
-    """One lane. `durable` is the place after the last batch that was synced."""
+    """One lane. `durable` is the place after the last batch that was synced.
+
+    `thin_after` is the sequence up to which batches were found not worth thinning.
+    """
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Ring:
         self.bytes_max = shape.bytes_max
         self.durable = ORIGIN
         self.unsynced_bytes = 0
+        self.thin_after = 0
         self.is_held = False
         self.is_refusing = False
         self.counts = {"appended": 0, "refused": 0, "faults": 0, "bytes_written": 0}
@@ -179,6 +183,19 @@ class Ring:
             self._doomed.append(segment)
         if segment is self._active:
             self._close_active()
+
+    @property
+    def finished(self) -> list[Segment]:
+        """The segments that nothing is appended to any more, oldest first."""
+        return [segment for segment in self.contents.segments if segment is not self._active]
+
+    def doom_empty(self) -> None:
+        """Doom the segments whose batches are all in ranges."""
+        with self._lock:
+            empty = [segment for segment in self.finished if not len(segment.table)]
+            kept = [segment for segment in self.contents.segments if segment not in empty]
+            self.contents.segments = kept
+            self._doomed += empty
 
     def bury(self) -> None:
         """Remove what is doomed, the books and cursors being durable. Raises `StoreError`."""

@@ -14,7 +14,9 @@ A lane that refuses gives nothing that a required region waits for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from gateway.config import schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,12 +24,18 @@ if TYPE_CHECKING:
     from gateway.spool.ring import Ring
 
 
+LEVEL_PARTS: Final = 8
+"""Each level of a lane that is thinned gets this part of the lane's bytes."""
+
+_DRAINING_SEGMENTS: Final = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Limits of a ring. `drains`: the lane is not configured any more and goes when every region has it.
 
-    `thin_intervals_ns`: where not empty, the oldest batches are made coarser, to these intervals one after the other.
-    `expire_after_ns`: age at which batches go; 0 never.
+    `levels` are (level, interval in ns) to which the oldest batches may be made coarser, `base` is the lane whose
+    levels these are. `expire_after_ns`: age at which batches go; 0 never.
     """
 
     segment_bytes: int
@@ -35,13 +43,41 @@ class Shape:
     bytes_reserved: int = 0
     refuses: bool = False
     drains: bool = False
-    thin_intervals_ns: tuple[int, ...] = ()
+    base: str = ""
+    levels: tuple[tuple[int, int], ...] = ()
     expire_after_ns: int = 0
 
     @property
     def policy(self) -> str:
         """The policy's name."""
-        return "refuse" if self.refuses else "thin" if self.thin_intervals_ns else "evict_oldest"
+        return "refuse" if self.refuses else "thin" if self.levels else "evict_oldest"
+
+
+def shapes(options: schema.Spool) -> dict[str, Shape]:
+    """Return the shape of each ring of the configured lanes, levels right after their base, in order of importance."""
+    found = {}
+    for lane in options.lanes:
+        count = lane.thin_levels if lane.policy == "thin" else 0
+        levels = [(level, lane.thin_interval_ns * lane.thin_factor ** (level - 1)) for level in range(1, count + 1)]
+        part = lane.bytes_max // LEVEL_PARTS
+        for level in range(count + 1):
+            bytes_max = part if level else lane.bytes_max - count * part
+            found[schema.thin_lane(lane.name, level) if level else lane.name] = Shape(
+                # A ring of one segment would lose all it has whenever it begins another.
+                min(options.segment_bytes, bytes_max // 2),
+                bytes_max,
+                0 if level else lane.bytes_reserved,
+                refuses=lane.policy == "refuse",
+                base=lane.name,
+                levels=tuple(levels[level:]),
+                expire_after_ns=lane.expire_after_ns,
+            )
+    return found
+
+
+def draining(options: schema.Spool) -> Shape:
+    """Return the shape of a ring whose lane is not configured any more."""
+    return Shape(options.segment_bytes, _DRAINING_SEGMENTS * options.segment_bytes, drains=True)
 
 
 class Shares:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gateway.batch import envelope, gap
 from gateway.batch.decode import decode
-from gateway.model import Gap, OpenBatch, Reading
+from gateway.model import Gap, OpenBatch, Reading, Thinned
 from tests.support.batches import expected_readings, open_batch
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "batch"
@@ -28,6 +28,7 @@ def vectors() -> dict[str, OpenBatch | Gap]:
         "all_types": all_types(),
         "edges": edges(),
         "telemetry": telemetry(),
+        "thinned": thinned(),
         "gap": Gap("node-1", "telemetry", 3, 17, 21, 90_001, 340_000, "evicted"),
     }
 
@@ -81,12 +82,25 @@ def telemetry() -> OpenBatch:
     return open_batch(rows, sequence=1 << 40)
 
 
+def thinned() -> OpenBatch:
+    """What took the place of three batches of a lane."""
+    row = {"t.count": 600, "t.min": -3, "t.max": 41.5, "t.mean": 20.25, "t.last": 21.0, "s.count": 2, "s.last": "on"}
+    rows = {"tank/0": ([START_NS, START_NS + 60 * SECOND_NS], [row, {"t.count": 1, "t.last": 5}])}
+    batch = open_batch(rows, sequence=2, readings_before=0)
+    batch.id = batch.id._replace(lane="telemetry.thin2")
+    batch.thinned = Thinned(60 * SECOND_NS, "telemetry.thin1", 4, 6, 603, 3)
+    return batch
+
+
 def as_json(what: OpenBatch | Gap, data: bytes) -> dict:
     """Return what a decoder must find in `data`, as plain JSON. Readings come from the plain computation."""
     if isinstance(what, Gap):
         return {"gap": asdict(what)}
     header = decode(data).header._asdict()
     header |= {"id": list(header["id"]), "hash": header["hash"].hex()}
+    thinned = header.pop("thinned")
+    if thinned is not None:
+        header["thinned"] = asdict(thinned)
     return {"header": header, "readings": [reading_as_json(one) for one in expected_readings(what)]}
 
 
