@@ -202,6 +202,7 @@ def test_a_broker_that_sends_more_than_the_receive_maximum_is_taken_at_its_word_
             numbers = range(1, 501)
             connection.send(b"".join(publish_bytes(b"plant/a", GOOD, packet_id=number) for number in numbers))
             connection.wait_acknowledged(numbers)
+            site.wait_received(500)
             status = site.status()
         assert status["ingest"]["overruns"] >= 1
         assert status["ledger"]["message.decoded"] == 500

@@ -83,7 +83,7 @@ def test_count_min_max_mean_and_last_are_those_of_a_plain_computation(tables, in
             mean = fsum(value / len(measured) for value in measured)
             scale = max(abs(float(value)) for value in measured)
             assert found[topic, start, f"{field}.mean"] == pytest.approx(mean, rel=1e-9, abs=scale * 1e-9)
-            assert min(measured) <= found[topic, start, f"{field}.mean"] <= float(max(measured))
+            assert float(min(measured)) <= found[topic, start, f"{field}.mean"] <= float(max(measured))
         else:
             assert (topic, start, f"{field}.min") not in found
 

@@ -133,6 +133,7 @@ class DiskWithFaults(Disk):
     """Fails the operations whose number is in `faults`, after having done half of them."""
 
     def __init__(self, faults: set[int]) -> None:
+        super().__init__()
         self.faults = faults
         self.operations = 0
 
