@@ -6,7 +6,9 @@ socket with a window of QoS 1 messages in flight, and numbers the messages of ea
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import select
 import socket
 import threading
@@ -77,14 +79,16 @@ class Stream(threading.Thread):
 
     `acknowledged[topic]` is how many of the topic's messages, 0 to n - 1, the broker has acknowledged (it does so in
     order on one connection). A PUBACK that says "no matching subscribers" is counted in `unmatched`: such a message
-    was never the gateway's.
+    was never the gateway's. `noise_bytes` of text that does not compress make each message heavier.
     """
 
-    def __init__(self, port: int, topics: list[str], *, rate: float, window: int = 200) -> None:
+    def __init__(self, port: int, topics: list[str], *, rate: float, window: int = 200, noise_bytes: int = 0) -> None:
         super().__init__(name="stream", daemon=True)
         self._topics = topics
         self._rate = rate
         self._window = window
+        self._noise_bytes = noise_bytes
+        self.is_noisy = noise_bytes > 0
         self._stop_asked = threading.Event()
         self._in_flight: dict[int, tuple[str, int]] = {}
         self._buffer = bytearray()
@@ -138,11 +142,15 @@ class Stream(threading.Thread):
                 self._in_flight[packet_id] = (topic, number)
                 yield mqtt5.PublishPacket(
                     topic,
-                    json.dumps({"n": number}).encode(),
+                    json.dumps({"n": number, **self._noise()}).encode(),
                     qos=mqtt5.QoS.AT_LEAST_ONCE,
                     packet_id=packet_id,
                 ).write()
             number += 1
+
+    def _noise(self) -> dict[str, str]:
+        size = self._noise_bytes
+        return {"noise": base64.b85encode(os.urandom(size)).decode()[:size]} if size else {}
 
     def _book(self, packet: mqtt5.Packet) -> None:
         assert isinstance(packet, mqtt5.PubAckPacket), packet

@@ -37,13 +37,17 @@ class Reading(NamedTuple):
 
 
 class Program:
-    """One of our own programs: started, stopped and killed as often as a test likes."""
+    """One of our own programs: started, stopped and killed as often as a test likes.
+
+    `prefix` stands before its command line from the next start on, for example a tracer that becomes it.
+    """
 
     def __init__(self, folder: Path, name: str, arguments: Sequence[str]) -> None:
         self._folder = folder
         self._name = name
         self._arguments = arguments
         self._starts = 0
+        self.prefix: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -57,7 +61,7 @@ class Program:
         assert self.process is None, f"{self._name} runs already"
         self._starts += 1
         with self._path("out").open("wb") as out, self._path("err").open("wb") as err:
-            self.process = subprocess.Popen([PROGRAM, *self._arguments], stdout=out, stderr=err)
+            self.process = subprocess.Popen([*self.prefix, PROGRAM, *self._arguments], stdout=out, stderr=err)
 
     def start(self, timeout_s: float = READY_S) -> None:
         """Start the program and wait until it says `ready`."""
@@ -94,9 +98,14 @@ class Program:
             process.kill()
             process.wait()
 
+    @property
+    def log_path(self) -> Path:
+        """Where the last start writes its standard error."""
+        return self._path("err")
+
     def log(self) -> str:
         """Return the end of what the last start wrote to its standard error."""
-        return self._path("err").read_text("utf-8", "replace")[-LOG_END:]
+        return self.log_path.read_text("utf-8", "replace")[-LOG_END:]
 
     def _path(self, suffix: str) -> Path:
         return self._folder / f"{self._name}-{self._starts}.{suffix}"
@@ -123,6 +132,7 @@ class Site:
     ) -> None:
         self.folder = folder
         self.state = folder / "node"
+        self.socket = self.state / "gateway.sock"
         self.region_state = folder / "region"
         self.configuration = folder / "gateway.toml"
         receiver = folder / "receiver.toml"
@@ -147,7 +157,7 @@ class Site:
         """Ask the daemon for its status."""
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(STATUS_S)
-            link.connect(str(self.state / "gateway.sock"))
+            link.connect(str(self.socket))
             parts = []
             while part := link.recv(65536):
                 parts.append(part)
