@@ -43,6 +43,7 @@ from gateway.journal.writer import JournalWriter
 from gateway.mirror.driver import MirrorDriver
 from gateway.quarantine import Quarantine
 from gateway.recovery import Recovery, Settings
+from gateway.spool.books import TakenIn
 from gateway.spool.lanes import Appended, Spool
 from gateway.transport.subscriber import Subscriber, SubscriberOptions, password_of
 from gateway.transport.tls import client_context
@@ -190,6 +191,7 @@ class Flow:
                 await self._hand_on(output)
                 await asyncio.sleep(0)
             self._applied = position + 1
+            self.spool.taken_in = TakenIn(self._applied, self.pipeline.ledger[ledger.RECEIVED])
             await self.inputs.done()
             if self._checkpoint_is_due():
                 await self._checkpoint()

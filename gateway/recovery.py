@@ -21,7 +21,9 @@ from gateway.batch import envelope
 from gateway.config import schema
 from gateway.errors import StoreError
 from gateway.journal import replay
+from gateway.ledger import RECEIVED
 from gateway.process.pipeline import Pipeline
+from gateway.spool.format import Position
 from gateway.spool.lanes import Appended
 
 if TYPE_CHECKING:
@@ -73,7 +75,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Recovered:
-    """Where the node goes on. `refused` are batches for which a full ring had no room yet, in order."""
+    """Where the node goes on. `refused` are batches for which a full ring had no room yet, in order.
+
+    `missing_messages` counts acknowledged messages that are known to be gone, at least.
+    """
 
     pipeline: Pipeline
     position: int = 0
@@ -82,6 +87,7 @@ class Recovered:
     connection: int = 0
     settings_changed: bool = False
     epoch_began: bool = False
+    missing_messages: int = 0
     seconds: float = 0.0
     journal: replay.Report = field(default_factory=replay.Report)
     batches: dict[str, int] = field(default_factory=dict)
@@ -96,6 +102,7 @@ class Recovered:
             "messages_replayed": self.journal.messages,
             "batches": self.batches,
             "acknowledged_input_missing": self.journal.damaged,
+            "messages_missing": self.missing_messages,
             "notes": self.notes + self.journal.notes,
         }
 
@@ -137,7 +144,9 @@ class Recovery:
             recovered.connection = max(recovered.connection, getattr(entry, "connection", 0))
         if recovered.settings_changed:
             self._adopt(settings, recovered)
-        if any(sequence < self._spool.head(lane) for lane, sequence in recovered.pipeline.sequences.items()):
+        ahead = {lane for lane, last in recovered.pipeline.sequences.items() if last < self._spool.head(lane)}
+        self._note_missing_input(recovered, ahead)
+        if ahead:
             self._begin_epoch(recovered, "the spool is ahead of the journal")
         recovered.notes += self._spool.report
         recovered.seconds = perf_counter() - started
@@ -169,6 +178,7 @@ class Recovery:
                     f"lane {lane}: the ring ends at batch {head}, the checkpoint knows of {sequence}:"
                     f" what no region has of batches {head + 1} to {sequence} is gone from this disk"
                 )
+                self._spool.lose_up_to(lane, Position(sequence, checkpoint.epoch, pipeline.readings_sealed[lane]))
         return Recovered(
             pipeline,
             checkpoint.position,
@@ -178,6 +188,26 @@ class Recovery:
             settings_changed=then != settings,
             notes=notes,
         )
+
+    def _note_missing_input(self, recovered: Recovered, ahead: set[str]) -> None:
+        """Hold what was replayed against what the spool knows to have been acknowledged: the books, and the batches.
+
+        A batch is made only of input that is durable; so lanes that are `ahead` of the journal show that its end is
+        damaged, and not just torn while it was written.
+        """
+        taken_in = self._spool.taken_in
+        received = recovered.pipeline.ledger[RECEIVED]
+        known = taken_in.messages if taken_in.position > recovered.position else received
+        for lane in ahead:
+            newest = self._spool.newest(lane)
+            if newest is not None:
+                known = max(known, envelope.peek(newest.data).ledger.get(RECEIVED, 0))
+        if ahead or taken_in.position > recovered.position:
+            recovered.journal.damaged = True
+            recovered.missing_messages = max(recovered.missing_messages, known - received)
+            recovered.notes.append(
+                f"the journal ends at {recovered.position}, at least {known - received} messages more were acknowledged"
+            )
 
     def _absorb(self, output: Output, recovered: Recovered) -> None:
         for batch in output.batches:

@@ -53,6 +53,7 @@ class Upkeep:
         self._reserve_bytes = config.journal.segment_bytes
         self._spare_bytes = config.spool.free_bytes_min
         self._is_reserved = disk.exists(self._reserve)
+        self._told = len(spool.report)
         self.medium = Medium(config.spool.free_bytes_min)
 
     async def run(self) -> None:
@@ -68,6 +69,7 @@ class Upkeep:
                 self.failed(SPOOL, error)
             else:
                 self.worked(SPOOL)
+            self._tell_damage()
             await asyncio.sleep(LOOK_S if self.medium.takes_writes else RETRY_S)
 
     async def thin(self, readers: Executor, busy: Callable[[], dict[str, int]], notify: Callable[[], None]) -> None:
@@ -132,6 +134,13 @@ class Upkeep:
         if self._spool.is_held:
             self._spool.sync(now)
         self._spool.save_cursors()
+
+    def _tell_damage(self) -> None:
+        """Log what the spool has found since the last look."""
+        found = self._spool.report[self._told :]
+        self._told += len(found)
+        for sentence in found:
+            log.warning("spool: %s", sentence)
 
     def _say(self, sentence: str) -> None:
         if sentence:

@@ -37,10 +37,12 @@ class Report:
 def entries(disk: Disk, folder: Path, start: int, report: Report) -> Iterator[tuple[int, Entry]]:
     """Yield (position, entry) from position `start` on, in order; fill `report` as it goes."""
     report.next_position = start
-    names = [name for name in disk.names(folder) if name.endswith(layout.SUFFIX)]
+    names = sorted(
+        (_position_of(disk, folder / name), name) for name in disk.names(folder) if name.endswith(layout.SUFFIX)
+    )
     codec = layout.JournalCodec()
-    for index, name in enumerate(names):
-        following = _position_of(names[index + 1]) if index + 1 < len(names) else None
+    for index, (_, name) in enumerate(names):
+        following = names[index + 1][0] if index + 1 < len(names) else None
         if following is not None and following <= start:
             continue
         for header, body in _frames(disk, folder / name, report):
@@ -65,9 +67,19 @@ def _note_gap(name: str, position: int, report: Report) -> None:
         report.notes.append(f"{name}: {missing} entries from {report.next_position} on are missing")
 
 
-def _position_of(name: str) -> int:
-    stem = name.removesuffix(layout.SUFFIX)
-    return int(stem) if stem.isdigit() else 0
+def _position_of(disk: Disk, path: Path) -> int:
+    """Return the first position of a file by its header, which outlives a wrong name; by its name without one."""
+    try:
+        handle = disk.open(path)
+        try:
+            header = layout.parse_file_header(disk.read(handle, layout.FILE_HEADER_BYTES, 0))
+        finally:
+            disk.close(handle)
+    except StoreError:
+        header = None
+    if header is not None:
+        return header[1]
+    return int(path.stem) if path.stem.isascii() and path.stem.isdigit() else 0
 
 
 def _frames(disk: Disk, path: Path, report: Report) -> Iterator[tuple[frame.Header, bytes]]:

@@ -108,6 +108,11 @@ class Pipeline:
         """The last sequence that each lane has used, 0 before the first."""
         return {lane: builder.sequence for lane, builder in self._builders.items()}
 
+    @property
+    def readings_sealed(self) -> dict[str, int]:
+        """Readings in all batches that each lane has made so far."""
+        return {lane: builder.readings_sealed for lane, builder in self._builders.items()}
+
     def resume_after(self, lane: str, sequence: int, readings: int) -> None:
         """Let the lane's next batch be the one after `sequence`, with `readings` before it; for a new epoch."""
         self._builders[lane].resume_after(sequence, readings)

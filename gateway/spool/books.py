@@ -13,7 +13,7 @@ their neighbours, never a batch.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -109,10 +109,18 @@ class LaneBooks(msgspec.Struct):
             self.ranges[left : left + 2] = [joined]
 
 
+class TakenIn(NamedTuple):
+    """How much input was acknowledged when the books were saved: the journal's next position, and messages so far."""
+
+    position: int
+    messages: int
+
+
 class Books(msgspec.Struct):
     """All that the spool knows besides its batches and cursors."""
 
     epoch: int = 0
+    taken_in: TakenIn = TakenIn(0, 0)
     lanes: dict[str, LaneBooks] = msgspec.field(default_factory=dict)
 
 

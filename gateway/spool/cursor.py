@@ -37,6 +37,8 @@ class Cursors:
         self._places: dict[str, dict[str, Position]] = {}
         self.lost: set[str] = set()
         """Regions whose cursors existed and cannot be read."""
+        self.unknown: list[str] = []
+        """Regions that never had cursors."""
         self._dirty: set[str] = set()
         for name, slots in self._slots.items():
             self._places[name] = self._loaded(name, slots, report)
@@ -112,4 +114,6 @@ class Cursors:
         if slots.was_found:
             self.lost.add(name)
             report.append(f"the cursors of region {name} are lost: it gets everything that is stored again")
+        else:
+            self.unknown.append(name)
         return {}

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from gateway.config import schema
     from gateway.disk import Disk
+    from gateway.spool.books import TakenIn
+    from gateway.spool.format import Position
     from gateway.spool.thinning import Coarser, Run
 
 
@@ -100,6 +102,7 @@ class Spool:
         for name in [*spool._shapes, *(name for name in disk.names(lanes) if name not in spool._shapes)]:
             spool._add_ring(name)
         spool._finish_runs()
+        spool._note_new_regions()
         known = spool._epochs()
         if not spool._books.epoch and known:
             spool._books.epoch = known
@@ -117,6 +120,30 @@ class Spool:
     def lanes(self) -> tuple[str, ...]:
         """The names of all lanes: those configured, in order, then those that only drain."""
         return tuple(self._rings)
+
+    @property
+    def taken_in(self) -> TakenIn:
+        """How much input is known to have been acknowledged; what is set is saved with the books."""
+        return self._books.taken_in
+
+    @taken_in.setter
+    def taken_in(self, taken_in: TakenIn) -> None:
+        with self._lock:
+            self._books.taken_in = taken_in
+
+    def lose_up_to(self, lane: str, end: Position) -> None:
+        """Note that all beyond the head up to `end` is gone from this disk; regions get a gap. At opening only."""
+        ring = self._rings.get(lane)
+        if ring is not None:
+            with self._lock:
+                ring.contents.note_hole(ring.contents.head, end)
+                ring.contents.head = ring.durable = end
+
+    def newest(self, lane: str) -> SealedBatch | None:
+        """Return the last batch that was stored in a lane, if it is still there and can be read."""
+        ring = self._rings.get(lane)
+        found = ring.reader.read(ring.contents.head.sequence) if ring else None
+        return found if isinstance(found, SealedBatch) else None
 
     def mint_epoch(self, now_s: int) -> int:
         """Begin an epoch above all before; durable on return, in both copies of the books. Raises `StoreError`."""
@@ -322,12 +349,17 @@ class Spool:
     def _finish_runs(self) -> None:
         """Turn runs into ranges whose coarser batch became durable just before a crash."""
         for ring in self._rings.values():
-            newest = ring.reader.read(ring.contents.head.sequence)
-            mark = envelope.peek(newest.data).thinned if isinstance(newest, SealedBatch) else None
+            newest = self.newest(ring.name)
+            mark = None if newest is None else envelope.peek(newest.data).thinned
             if mark is not None and mark.lane in self._rings:
                 thinning.finish(self._rings[mark.lane], mark.first, mark.last)
         for ring in self._rings.values():
             ring.doom_empty()
+
+    def _note_new_regions(self) -> None:
+        if any(ring.contents.head.sequence for ring in self._rings.values()):
+            for region in self._cursors.unknown:
+                self.report.append(f"region {region} has no cursors: it gets everything that is stored")
 
     def _epochs(self) -> int:
         """Return the newest epoch that any batch or cursor names."""

@@ -15,8 +15,10 @@ from gateway.config import schema
 from gateway.journal import format as layout
 from gateway.journal.checkpoint import CheckpointStore
 from gateway.journal.writer import JournalWriter
-from gateway.model import DUPLICATE, QOS1, Gap, MessageGroup, SealedBatch, Tick
+from gateway.ledger import RECEIVED
+from gateway.model import DUPLICATE, QOS1, BatchId, Gap, MessageGroup, SealedBatch, Tick
 from gateway.recovery import Recovery, Settings
+from gateway.spool.books import TakenIn
 from gateway.spool.lanes import Appended, Spool
 
 if TYPE_CHECKING:
@@ -61,7 +63,8 @@ class Receiver:
     """What reached the region: identity → content hash, the readings of each identity once, and gaps as they came."""
 
     def __init__(self) -> None:
-        self.hashes: dict[object, bytes] = {}
+        self.hashes: dict[BatchId, bytes] = {}
+        self.sizes: dict[BatchId, int] = {}
         self.readings: list[tuple[str, str, float]] = []
         self.gaps: list[Gap] = []
 
@@ -71,15 +74,23 @@ class Receiver:
         known = self.hashes.setdefault(batch.header.id, batch.header.hash)
         assert known == batch.header.hash, f"{batch.header.id} has two contents"
         if known is batch.header.hash:
+            self.sizes[batch.header.id] = batch.header.readings
             self.readings += [(one.topic, one.field, one.value) for one in batch.readings()]
 
     @property
     def lost(self) -> dict[str, int]:
-        """Readings that gaps say are lost, by reason; a gap that grew counts as it is now."""
+        """Readings that gaps say are lost, by reason, without what is here; a gap that grew counts as it is now."""
         latest = {(gap.lane, gap.epoch, gap.first): gap for gap in self.gaps}
         found: dict[str, int] = {}
         for gap in latest.values():
-            found[gap.reason] = found.get(gap.reason, 0) + gap.readings
+            here = sum(
+                size
+                for identity, size in self.sizes.items()
+                if (identity.lane, identity.epoch) == (gap.lane, gap.epoch)
+                and gap.first <= identity.sequence <= gap.last
+            )
+            if gap.readings > here:
+                found[gap.reason] = found.get(gap.reason, 0) + gap.readings - here
         return found
 
 
@@ -112,7 +123,9 @@ class Broker:
 class Node:
     """One start of the node: recovery, then work."""
 
-    def __init__(self, disk: FaultDisk, quarantine: Quarantine, segment_bytes: int = 64 << 10) -> None:
+    def __init__(
+        self, disk: FaultDisk, quarantine: Quarantine, segment_bytes: int = 64 << 10, journal_bytes: int = 64 << 10
+    ) -> None:
         options = schema.Spool(lanes=LANES, segment_bytes=segment_bytes)
         self.spool = Spool.open(disk, STATE / "spool", options, "node-1", REGIONS, WALL_S)
         self.checkpoints = CheckpointStore(disk, STATE / "checkpoint")
@@ -121,7 +134,7 @@ class Node:
         self.pipeline = self.recovered.pipeline
         self.position, self.at = self.recovered.position, self.recovered.at
         self.connection = self.recovered.connection
-        journal = schema.Journal(segment_bytes=segment_bytes)
+        journal = schema.Journal(segment_bytes=journal_bytes)
         self.journal = JournalWriter(disk, STATE / "journal", journal, self.recovered.journal.next_position)
 
     def connect(self, broker: Broker) -> None:
@@ -138,6 +151,7 @@ class Node:
             for batch in output.batches:
                 assert self.spool.append(envelope.seal(batch, "boot"), entry.at) in {Appended.STORED, Appended.KNOWN}
         self.position, self.at = position + 1, entry.at
+        self.spool.taken_in = TakenIn(self.position, self.pipeline.ledger[RECEIVED])
 
     def come_to_rest(self) -> None:
         """Let all windows close and all batches be sealed."""
