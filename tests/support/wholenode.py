@@ -9,8 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.batch import envelope
 from gateway.batch.decode import DecodedBatch, decode
+from gateway.clock import Clock
 from gateway.config import schema
 from gateway.journal import format as layout
 from gateway.journal.checkpoint import CheckpointStore
@@ -46,10 +49,9 @@ ROUTES = (
     ),
 )
 SETTINGS = Settings("node-1", ROUTES, LANES, 1 << 20, 1024, 20)
-SETTINGS_JSON = layout.msgspec.json.encode(SETTINGS)
 
 
-class StoppedClock:
+class StoppedClock(Clock):
     """A clock that stands: in these tests all time comes with the input."""
 
     def wall_ns(self) -> int:
@@ -57,6 +59,9 @@ class StoppedClock:
 
     def boot_id(self) -> str:
         return "boot"
+
+
+STOPPED = StoppedClock()
 
 
 class Receiver:
@@ -124,13 +129,21 @@ class Node:
     """One start of the node: recovery, then work."""
 
     def __init__(
-        self, disk: FaultDisk, quarantine: Quarantine, segment_bytes: int = 64 << 10, journal_bytes: int = 64 << 10
+        self,
+        disk: FaultDisk,
+        quarantine: Quarantine,
+        segment_bytes: int = 64 << 10,
+        journal_bytes: int = 64 << 10,
+        *,
+        settings: Settings = SETTINGS,
+        clock: Clock = STOPPED,
     ) -> None:
-        options = schema.Spool(lanes=LANES, segment_bytes=segment_bytes)
-        self.spool = Spool.open(disk, STATE / "spool", options, "node-1", REGIONS, WALL_S)
+        self.settings = settings
+        options = schema.Spool(lanes=settings.lanes, segment_bytes=segment_bytes)
+        self.spool = Spool.open(disk, STATE / "spool", options, "node-1", REGIONS, clock.wall_ns() // S)
         self.checkpoints = CheckpointStore(disk, STATE / "checkpoint")
-        recovery = Recovery(disk, StoppedClock(), STATE / "journal", self.checkpoints, self.spool, quarantine)
-        self.recovered = recovery.run(SETTINGS)
+        recovery = Recovery(disk, clock, STATE / "journal", self.checkpoints, self.spool, quarantine)
+        self.recovered = recovery.run(settings)
         self.pipeline = self.recovered.pipeline
         self.position, self.at = self.recovered.position, self.recovered.at
         self.connection = self.recovered.connection
@@ -161,8 +174,9 @@ class Node:
 
     def checkpoint(self) -> None:
         """Keep the state as the flow does."""
+        settings = msgspec.json.encode(self.settings)
         writer = self.checkpoints.begin(
-            layout.Checkpoint(self.position, self.at, 0, self.connection, self.pipeline.epoch, SETTINGS_JSON)
+            layout.Checkpoint(self.position, self.at, 0, self.connection, self.pipeline.epoch, settings)
         )
         for state in self.pipeline.state_slices():
             writer.pack(state)
