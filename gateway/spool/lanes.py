@@ -35,6 +35,7 @@ from gateway.spool.cursor import Cursors
 from gateway.spool.ring import Ring
 from gateway.spool.shares import Shares, draining, shapes
 from gateway.spool.slots import Slots
+from gateway.spool.status import lane_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from gateway.config import schema
     from gateway.disk import Disk
-    from gateway.spool.books import TakenIn
     from gateway.spool.format import Position
     from gateway.spool.thinning import Coarser, Run
 
@@ -57,7 +57,10 @@ class Appended(Enum):
 
 
 class Spool:
-    """All lanes. `epoch` is part of the identity of new batches; `report` holds what recovery found, in sentences."""
+    """All lanes. `epoch` is part of the identity of new batches; `report` holds what was found damaged, in sentences.
+
+    `taken_in` is how much input is known to have been acknowledged; it is saved with the books.
+    """
 
     def __init__(
         self, disk: Disk, folder: Path, options: schema.Spool, node: str, regions: Sequence[schema.Region]
@@ -74,6 +77,7 @@ class Spool:
         self._ledger = Slots(disk, folder / "ledger")
         self._books = Books()
         self._saved = b""
+        self.taken_in = self._books.taken_in
         self._cursors = Cursors(disk, folder / "cursors", regions, self.report)
         self._replaced: tuple[Ring, int, int] | None = None
         self._shapes = shapes(options)
@@ -120,16 +124,6 @@ class Spool:
     def lanes(self) -> tuple[str, ...]:
         """The names of all lanes: those configured, in order, then those that only drain."""
         return tuple(self._rings)
-
-    @property
-    def taken_in(self) -> TakenIn:
-        """How much input is known to have been acknowledged; what is set is saved with the books."""
-        return self._books.taken_in
-
-    @taken_in.setter
-    def taken_in(self, taken_in: TakenIn) -> None:
-        with self._lock:
-            self._books.taken_in = taken_in
 
     def lose_up_to(self, lane: str, end: Position) -> None:
         """Note that all beyond the head up to `end` is gone from this disk; regions get a gap. At opening only."""
@@ -294,7 +288,10 @@ class Spool:
     def status(self) -> list[dict[str, object]]:
         """Return one map per lane: sizes, counts, and per region the cursor and what it still waits for."""
         with self._lock:
-            return [self._lane_status(ring) for ring in self._rings.values()]
+            return [
+                lane_status(ring, self._cursors, self._counts[ring.name], is_full=self._shares.is_full(ring))
+                for ring in self._rings.values()
+            ]
 
     def close(self) -> None:
         """Let go of the files; what was appended since the last `sync` is not made durable."""
@@ -316,6 +313,7 @@ class Spool:
         if data is not None:
             try:
                 self._books = msgspec.json.decode(data, type=Books)
+                self.taken_in = self._books.taken_in
                 self._saved = data
             except msgspec.DecodeError as error:
                 self.report.append(f"the books cannot be used: {error}")
@@ -371,6 +369,7 @@ class Spool:
         with self._lock:
             for ring in self._rings.values():
                 ring.contents.books.durable = ring.durable
+            self._books.taken_in = self.taken_in
             data = msgspec.json.encode(self._books)
             cursors = list(self._cursors.changed())
         # Cursors first: books that say "removed" before a cursor says "passed" would make a gap of what was delivered.
@@ -381,39 +380,3 @@ class Spool:
         if even_if_saved or data != self._saved:
             self._ledger.save(data)
             self._saved = data
-
-    def _lane_status(self, ring: Ring) -> dict[str, object]:
-        contents, lane = ring.contents, ring.name
-        batches, readings = contents.beyond(0)
-        regions = {}
-        for region in self._cursors.regions:
-            cursor = min(self._cursors.place(region, lane).sequence, contents.head.sequence)
-            waiting, lost = contents.beyond(cursor), contents.lost_beyond(cursor)
-            regions[region] = {
-                "cursor": cursor,
-                "backlog_batches": waiting[0],
-                "backlog_readings": waiting[1],
-                "gap_batches": lost[0],
-                "gap_readings": lost[1],
-            }
-        gone = {reason: contents.books.lost_under(reason) for reason in book.REASONS}
-        return {
-            "name": lane,
-            "state": "held" if ring.is_held else "full" if ring.is_refusing or self._shares.is_full(ring) else "ok",
-            "policy": ring.shape.policy,
-            "drains": ring.shape.drains,
-            "bytes": ring.allocated,
-            "bytes_max": ring.bytes_max,
-            "segments": len(contents.segments),
-            "batches": batches,
-            "readings": readings,
-            "oldest": contents.oldest().sequence + 1,
-            "head": contents.head.sequence,
-            "durable": ring.durable.sequence,
-            "regions": regions,
-            "bytes_in_memory": ring.unsynced_bytes if ring.is_held else 0,
-            **{f"{reason}_batches": batches for reason, (batches, _) in gone.items()},
-            **{f"{reason}_readings": readings for reason, (_, readings) in gone.items()},
-            **ring.counts,
-            **self._counts[lane],
-        }
