@@ -30,7 +30,7 @@ LANE, COARSE = "telemetry", "telemetry.thin1"
 SEGMENT = 4096
 READINGS = 40
 MS = 10**6
-LANES = (schema.Lane(name=LANE, bytes_max=24 * SEGMENT, policy="thin", thin_interval_ns=1000 * MS, thin_levels=1),)
+LANES = (schema.Lane(name=LANE, bytes_max=16 * SEGMENT, policy="thin", thin_interval_ns=1000 * MS, thin_levels=1),)
 OPTIONS = schema.Spool(segment_bytes=SEGMENT, lanes=LANES, memory_bytes_max=20_000)
 REGIONS = [region("one"), region("spare", required=False)]
 IS_LONG = bool(os.environ.get("GATEWAY_LONG"))
@@ -64,7 +64,7 @@ class SpoolAgainstAList(RuleBasedStateMachine):
     def opened(self) -> Spool:
         return Spool.open(self.disk, FOLDER, OPTIONS, "node", REGIONS, 100)
 
-    @rule(count=st.integers(1, 25))
+    @rule(count=st.integers(1, 40))
     def append(self, count: int) -> None:
         def work() -> None:
             for _ in range(count):
@@ -132,6 +132,12 @@ class SpoolAgainstAList(RuleBasedStateMachine):
                 if offset < len(content):
                     content[offset] ^= 1 << bit
             self.was_flipped = True
+            self.guarded(self.read_everything)  # what is damaged is copied aside: an operation like any other
+
+    def read_everything(self) -> None:
+        for lane in self.spool.lanes:
+            for sequence in range(self.spool.oldest(lane), self.spool.head(lane) + 1):
+                self.spool.read(lane, sequence)
 
     @rule()
     def restart_cleanly(self) -> None:
