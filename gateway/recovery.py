@@ -103,6 +103,7 @@ class Recovered:
             "batches": self.batches,
             "acknowledged_input_missing": self.journal.damaged,
             "messages_missing": self.missing_messages,
+            "positions_missing": self.journal.missing,
             "notes": self.notes + self.journal.notes,
         }
 
@@ -148,6 +149,8 @@ class Recovery:
         self._note_missing_input(recovered, ahead)
         if ahead:
             self._begin_epoch(recovered, "the spool is ahead of the journal")
+        elif recovered.journal.damaged and not recovered.epoch_began:
+            self._begin_epoch(recovered, "the end of the journal is damaged")
         recovered.notes += self._spool.report
         recovered.seconds = perf_counter() - started
         return recovered

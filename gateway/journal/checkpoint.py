@@ -20,6 +20,7 @@ import msgspec
 
 from gateway.errors import StoreError
 from gateway.journal import format as layout
+from gateway.journal.files import set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,7 @@ class CheckpointStore:
     def __init__(self, disk: Disk, folder: Path) -> None:
         self._disk = disk
         self._folder = folder
+        self._unusable: set[str] = set()
         self.size = 0
         self.counts = {"checkpoints": 0, "bytes": 0}
 
@@ -46,6 +48,7 @@ class CheckpointStore:
         """Yield the checkpoints that can be read, newest first, each with the slices of its state.
 
         A sentence for each that cannot is appended to `notes`. The slices raise `StoreError` where they do not unpack.
+        Whoever asks for another one found the one before it to be of no use.
         """
         codec = layout.JournalCodec()
         for name in reversed(self._names()):
@@ -54,9 +57,11 @@ class CheckpointStore:
                 checkpoint, slices = codec.checkpoint_of(data, _position_of(name))
             except StoreError as error:
                 notes.append(f"checkpoint {name} cannot be used: {error.fault}")
+                self._unusable.add(name)
                 continue
             self.size = len(data)
             yield checkpoint, slices
+            self._unusable.add(name)
         self.size = 0
 
     def begin(self, checkpoint: layout.Checkpoint) -> CheckpointWriter:
@@ -66,18 +71,26 @@ class CheckpointStore:
     def finish(self, writer: CheckpointWriter) -> int:
         """Make a checkpoint durable and drop all but the newest two; return the position of the older one kept.
 
-        The journal may be trimmed up to that position and no further. Raises `StoreError`.
+        The journal may be trimmed up to that position and no further. Those that could not be used are put aside and
+        do not count: else the next damage would find only them. Raises `StoreError`.
         """
+        self._put_aside(self._unusable & {writer.name})
         self.size = writer.finish()
         self.counts["checkpoints"] += 1
         self.counts["bytes"] += self.size
         for name in self._disk.names(self._folder):
             if name.endswith(_SUFFIX + _ASIDE):  # what a crash left
                 self._disk.remove(self._folder / name)
+        self._put_aside(self._unusable)
         names = self._names()
         for name in names[:-_KEPT]:
             self._disk.remove(self._folder / name)
         return _position_of(names[-_KEPT:][0])
+
+    def _put_aside(self, names: set[str]) -> None:
+        for name in names.intersection(self._names()):
+            set_aside(self._disk, self._folder, name)
+        self._unusable -= names
 
     def _names(self) -> list[str]:
         return [
@@ -101,6 +114,11 @@ class CheckpointWriter:
         self._handle: int | None = None
         self._offset = 0
         self.pack(msgspec.msgpack.encode(checkpoint))
+
+    @property
+    def name(self) -> str:
+        """The name of the file once it is finished."""
+        return self._path.name
 
     @property
     def is_full(self) -> bool:

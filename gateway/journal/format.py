@@ -179,3 +179,9 @@ def parse_file_header(data: bytes) -> tuple[bytes, int] | None:
     """Return (uuid, first position), or None when the header is damaged or of another version."""
     magic, version, uuid, position = _parsed(data) or (b"", 0, b"", 0)
     return (uuid, position) if magic == _JOURNAL_MAGIC and version == VERSION else None
+
+
+def other_version(data: bytes) -> int | None:
+    """Return the version of a journal file that this program does not read; None for one it does, or for damage."""
+    magic, version, _, _ = _parsed(data) or (b"", VERSION, b"", 0)
+    return version if magic == _JOURNAL_MAGIC and version != VERSION else None

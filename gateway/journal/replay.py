@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gateway import frame
 from gateway.errors import StoreError
 from gateway.journal import format as layout
+from gateway.journal.files import journal_files
 from gateway.model import MessageGroup
 
 if TYPE_CHECKING:
@@ -25,35 +26,41 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Report:
-    """What a replay met. `damaged`: acknowledged input is missing. `next_position` goes on after everything."""
+    """What a replay met. `damaged`: acknowledged input is missing. `next_position` goes on after everything.
+
+    `missing` are runs of positions, (first, last), that no file holds any more; what is missing at the end of the
+    journal is in none of them, since nothing there says how much it was.
+    """
 
     next_position: int = 0
     entries: int = 0
     messages: int = 0
     damaged: bool = False
+    missing: list[tuple[int, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def entries(disk: Disk, folder: Path, start: int, report: Report) -> Iterator[tuple[int, Entry]]:
     """Yield (position, entry) from position `start` on, in order; fill `report` as it goes."""
     report.next_position = start
-    names = sorted(
-        (_position_of(disk, folder / name), name) for name in disk.names(folder) if name.endswith(layout.SUFFIX)
-    )
+    files = journal_files(disk, folder)
     codec = layout.JournalCodec()
-    for index, (_, name) in enumerate(names):
-        following = names[index + 1][0] if index + 1 < len(names) else None
+    for file in files:
+        # Two files of one position are copies, of which one may be older: both are read.
+        following = next((other.first for other in files if other.first > file.first), None)
         if following is not None and following <= start:
             continue
-        for header, body in _frames(disk, folder / name, report):
+        for header, body in _frames(disk, folder / file.name, report):
             found = codec.entries_of(body)
             if found is None:
-                report.notes.append(f"{name}: the commit at {header.first} with {header.items} messages is unreadable")
+                report.notes.append(
+                    f"{file.name}: the commit at {header.first} with {header.items} messages is unreadable"
+                )
                 continue
             for position, entry in enumerate(found, header.first):
                 if position < report.next_position or (following is not None and position >= following):
                     continue
-                _note_gap(name, position, report)
+                _note_gap(file.name, position, report)
                 report.next_position = position + 1
                 report.entries += 1
                 report.messages += len(entry.topics) if isinstance(entry, MessageGroup) else 0
@@ -64,22 +71,8 @@ def _note_gap(name: str, position: int, report: Report) -> None:
     missing = position - report.next_position
     if missing:
         report.damaged = True
+        report.missing.append((report.next_position, position - 1))
         report.notes.append(f"{name}: {missing} entries from {report.next_position} on are missing")
-
-
-def _position_of(disk: Disk, path: Path) -> int:
-    """Return the first position of a file by its header, which outlives a wrong name; by its name without one."""
-    try:
-        handle = disk.open(path)
-        try:
-            header = layout.parse_file_header(disk.read(handle, layout.FILE_HEADER_BYTES, 0))
-        finally:
-            disk.close(handle)
-    except StoreError:
-        header = None
-    if header is not None:
-        return header[1]
-    return int(path.stem) if path.stem.isascii() and path.stem.isdigit() else 0
 
 
 def _frames(disk: Disk, path: Path, report: Report) -> Iterator[tuple[frame.Header, bytes]]:
@@ -92,9 +85,10 @@ def _frames(disk: Disk, path: Path, report: Report) -> Iterator[tuple[frame.Head
         return
     opened = layout.parse_file_header(data)
     if opened is None:
-        if data.strip(b"\0"):
-            report.damaged = True
-            report.notes.append(f"{path.name}: the file header is damaged, {len(data)} bytes skipped")
+        report.damaged = True
+        version = layout.other_version(data)
+        why = f"is of version {version}, this program reads {layout.VERSION}" if version else "has a damaged header"
+        report.notes.append(f"{path.name} {why}, {len(data)} bytes skipped")
         return
     uuid, _ = opened
     offset: int | None = layout.FILE_HEADER_BYTES

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
 from gateway.journal import format as layout
+from gateway.journal.files import journal_files, make_way, set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,16 +58,18 @@ class JournalWriter:
         return first
 
     def trim(self, position: int) -> None:
-        """Remove the files that hold only entries before `position`."""
+        """Remove the files that hold only entries before `position`; put aside those of them that cannot be read."""
         self.bytes_since_checkpoint = 0
-        names = self._disk.names(self._folder)
-        for name in names:
+        for name in self._disk.names(self._folder):
             if name.endswith(_ASIDE):
                 self._disk.remove(self._folder / name)
-        names = [name for name in names if name.endswith(layout.SUFFIX)]
-        for name, following in itertools.pairwise(names):
-            if following <= layout.file_name(position):
-                self._disk.remove(self._folder / name)
+        for file, following in itertools.pairwise(journal_files(self._disk, self._folder)):
+            if following.first > position:
+                break
+            if file.is_readable:
+                self._disk.remove(self._folder / file.name)
+            else:
+                set_aside(self._disk, self._folder, file.name)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -104,6 +107,7 @@ class JournalWriter:
         self._uuid = os.urandom(16)
         disk.write(handle, layout.file_header(self._uuid, self.next_position), 0)
         disk.sync(handle)
+        make_way(disk, self._folder, self.next_position)
         disk.rename(aside, path)
         disk.sync_folder(self._folder)
         self._offset = layout.FILE_HEADER_BYTES

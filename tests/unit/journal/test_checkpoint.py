@@ -84,6 +84,24 @@ def test_a_damaged_checkpoint_costs_a_longer_replay_whichever_byte_is_wrong(tmp_
         assert newest(store)[0] == checkpoint(3), cut
 
 
+def test_one_that_cannot_be_used_is_kept_aside_and_does_not_count_as_one_of_the_two(tmp_path: Path) -> None:
+    store = CheckpointStore(Disk(), tmp_path)
+    write(store, 3)
+    write(store, 7)
+    spoiled = tmp_path / "0000000000000007.ckpt"
+    spoiled.write_bytes(data := spoiled.read_bytes()[:-1])
+    again = CheckpointStore(Disk(), tmp_path)
+    assert newest(again)[0] == checkpoint(3)
+    assert write(again, 7) == 3
+    assert (tmp_path / "0000000000000007.ckpt.damaged").read_bytes() == data
+    for position in (8, 9, 10, 11, 12):
+        unfit = CheckpointStore(Disk(), tmp_path)
+        for _ in unfit.readable([]):
+            pass  # none of them is of any use
+        write(unfit, position)
+    assert len(list(tmp_path.glob("*.damaged"))) <= 4
+
+
 def test_a_frame_that_is_missing_twice_there_or_out_of_order_is_noticed(tmp_path: Path) -> None:
     store = CheckpointStore(Disk(), tmp_path)
     write(store, 3)
