@@ -11,7 +11,8 @@
     pipeline    the loop, slices  topics, windows, fields: see process           quarantine, with the reason
     sealed      channel           SEALED_MAX batches                             the pipeline waits
     encode      encode thread     one batch at a time                            the channel fills
-    spool       writer thread     bytes_max per lane                             evict_oldest (ledgered) or refuse
+    spool       writer thread     bytes_max per lane; in memory if the disk      evict_oldest, thin (both ledgered)
+                                  refuses, up to memory_bytes_max                or refuse
     mirror      task per region   in_flight_max batches per region               stays in the spool; nobody waits
 
 Nothing else queues. A batch exists only after its input is durable, so a restart makes it again from the journal:
