@@ -6,14 +6,15 @@ its end first (windows closed, batches sealed) and its books go on in the new on
 acknowledged input, or the spool is ahead of it, a new epoch begins: what is replayed after that may reach a region a
 second time, but no identity is ever used for two contents and nothing that is left is thrown away.
 
-Being killed in a recovery and running it again gives the same result.
+Being killed in a recovery and running it again gives the same result: where an epoch begins, a checkpoint is taken, so
+that the next start finds the damage behind it. The loss is told by the start that meets it, in its report and the log.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,6 +22,7 @@ from gateway.batch import envelope
 from gateway.config import schema
 from gateway.errors import StoreError
 from gateway.journal import replay
+from gateway.journal.format import Checkpoint
 from gateway.ledger import RECEIVED
 from gateway.process.pipeline import Pipeline
 from gateway.spool.format import Position
@@ -33,10 +35,12 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.disk import Disk
     from gateway.journal.checkpoint import CheckpointStore
-    from gateway.journal.format import Checkpoint
     from gateway.model import OpenBatch, Output
     from gateway.quarantine import Quarantine
     from gateway.spool.lanes import Spool
+
+GAPS_MAX: Final = 8
+"""Gaps of a journal after which an epoch and a checkpoint are made; after more of them a crash may cost duplicates."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -127,16 +131,20 @@ class Recovery:
         self._spool = spool
         self._quarantine = quarantine
         self._boot = clock.boot_id()
+        self._settings: Settings
 
     def run(self, settings: Settings) -> Recovered:
         """Return a pipeline under `settings` that has seen all journaled input."""
         started = perf_counter()
+        self._settings = settings
         recovered = self._from_checkpoint(settings)
         pipeline = recovered.pipeline
         start = recovered.position
+        gaps = 0
         for position, entry in replay.entries(self._disk, self._journal_folder, start, recovered.journal):
-            if recovered.journal.damaged and not recovered.epoch_began:
-                self._begin_epoch(recovered, "the journal has lost acknowledged input")
+            if gaps < min(len(recovered.journal.missing), GAPS_MAX):
+                gaps += 1
+                self._begin_epoch(recovered, position, "the journal has lost acknowledged input")
             for output in pipeline.apply(entry, position):
                 self._absorb(output, recovered)
             recovered.position = position + 1
@@ -148,9 +156,9 @@ class Recovery:
         ahead = {lane for lane, last in recovered.pipeline.sequences.items() if last < self._spool.head(lane)}
         self._note_missing_input(recovered, ahead)
         if ahead:
-            self._begin_epoch(recovered, "the spool is ahead of the journal")
+            self._begin_epoch(recovered, recovered.position, "the spool is ahead of the journal")
         elif recovered.journal.damaged and not recovered.epoch_began:
-            self._begin_epoch(recovered, "the end of the journal is damaged")
+            self._begin_epoch(recovered, recovered.position, "the end of the journal is damaged")
         recovered.notes += self._spool.report
         recovered.seconds = perf_counter() - started
         return recovered
@@ -174,6 +182,7 @@ class Recovery:
             notes.append(f"the settings of the checkpoint cannot be read ({error}), today's are used")
         pipeline = then.pipeline(self._spool.epoch)
         pipeline.restore(state)
+        self._settings = then
         for lane, sequence in pipeline.sequences.items():
             head = self._spool.head(lane)
             if head < sequence:
@@ -236,11 +245,36 @@ class Recovery:
         self._absorb(old.finish(recovered.position, recovered.wall_ns, recovered.at), recovered)
         recovered.pipeline = settings.pipeline(self._spool.epoch)
         recovered.pipeline.succeed(old)
+        self._settings = settings
 
-    def _begin_epoch(self, recovered: Recovered, reason: str) -> None:
+    def _begin_epoch(self, recovered: Recovered, position: int, reason: str) -> None:
+        """Let what is applied from `position` on belong to a new epoch, also when a crash makes us replay it again."""
         pipeline = recovered.pipeline
         pipeline.epoch = self._spool.mint_epoch(self._clock.wall_ns() // 10**9)
-        for lane in pipeline.sequences:
-            pipeline.resume_after(lane, self._spool.head(lane), self._spool.readings(lane))
+        waiting = {batch.id.lane for batch in recovered.refused}
+        for lane, last in pipeline.sequences.items():
+            head = self._spool.head(lane)
+            if last < head or lane not in waiting:
+                pipeline.resume_after(lane, head, self._spool.readings(lane))
         recovered.epoch_began = True
         recovered.notes.append(f"{reason}: epoch {pipeline.epoch} begins")
+        if not recovered.refused:  # else not all that was made before is in the spool
+            self._keep(recovered, position)
+
+    def _keep(self, recovered: Recovered, position: int) -> None:
+        """Take a checkpoint behind the damage: what follows then gets the same identities at each further start."""
+        pipeline = recovered.pipeline
+        settings = msgspec.json.encode(self._settings)
+        writer = self._checkpoints.begin(
+            Checkpoint(position, recovered.at, recovered.wall_ns, recovered.connection, pipeline.epoch, settings)
+        )
+        try:
+            for state in pipeline.state_slices():
+                writer.pack(state)
+                if writer.is_full:
+                    writer.flush()
+            self._spool.sync(recovered.at)
+            self._checkpoints.finish(writer)
+        except StoreError as error:
+            writer.abandon()
+            recovered.notes.append(f"no checkpoint behind the damage: {error.fault}")
