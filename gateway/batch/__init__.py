@@ -7,4 +7,5 @@ body      content ↔ bytes
 envelope  header, body and checksum: `seal` and `peek`
 gap       the envelope that says which batches will never come
 decode    any envelope → verified content
+thin      verified batches → fewer rows that still say what they said
 """

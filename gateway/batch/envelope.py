@@ -175,6 +175,8 @@ def batch_header(fields: dict[str, Any]) -> Header:
     held = converted(fields, BatchFields)
     if held.codec != COLUMNAR:
         raise BatchError("a batch has a codec that this version cannot read", codec=held.codec)
+    if held.thinned is not None and held.thinned.last < held.thinned.first:
+        raise BatchError("what a batch stands for ends before it begins", last=held.thinned.last)
     return Header(
         BatchId(held.node, held.lane, held.epoch, held.sequence),
         held.readings,

@@ -17,7 +17,7 @@ from gateway.batch.columns import content
 from gateway.batch.decode import decode
 from gateway.batch.packing import Packer, Unpacker
 from gateway.errors import BatchError
-from gateway.model import Gap
+from gateway.model import Gap, Thinned
 from tests.support.batch_vectors import FOLDER
 from tests.support.batches import open_batch
 
@@ -134,6 +134,37 @@ def test_a_header_with_a_wrong_value_is_refused(name, value):
     fields, content_bytes = parts(SMALL)
     with pytest.raises(BatchError):
         decode(envelope.enclose(envelope.BATCH, fields | {name: value}, content_bytes))
+
+
+THINNED = {"interval_ns": 1, "lane": "telemetry", "first": 4, "last": 4, "readings": 0, "batches": 0}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"interval_ns": value} for value in (0, -1, 1 << 63, "1s", 1.0, None)),
+        *({"lane": value} for value in ("", "a/b", "x" * 65, 5)),
+        *({"first": value} for value in (0, 5, "4")),
+        *({"last": value} for value in (3, 1 << 63)),
+        *({name: value} for name in ("readings", "batches") for value in (-1, 1 << 63, 1.5)),
+    ],
+    ids=str,
+)
+def test_a_wrong_word_on_what_a_batch_stands_for_is_refused(wrong):
+    fields, content_bytes = parts(SMALL)
+    with pytest.raises(BatchError):
+        decode(envelope.enclose(envelope.BATCH, fields | {"thinned": THINNED | wrong}, content_bytes))
+
+
+def test_what_a_batch_stands_for_is_whole_or_not_there():
+    fields, content_bytes = parts(SMALL)
+    assert "thinned" not in fields
+    for name in THINNED:
+        less = {key: value for key, value in THINNED.items() if key != name}
+        with pytest.raises(BatchError):
+            decode(envelope.enclose(envelope.BATCH, fields | {"thinned": less}, content_bytes))
+    more = envelope.enclose(envelope.BATCH, fields | {"thinned": THINNED | {"later": [1]}}, content_bytes)
+    assert decode(more).header.thinned == Thinned(**THINNED)
 
 
 def test_a_header_without_a_key_is_refused_and_an_unknown_key_is_ignored():

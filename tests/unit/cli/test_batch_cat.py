@@ -51,6 +51,23 @@ def test_what_json_cannot_hold_is_still_printed_as_json(capsys):
     assert -(1 << 63) in values
 
 
+def test_a_coarser_batch_says_what_it_stands_for(capsys):
+    path = str(FOLDER / "thinned.egb")
+    assert cli.main(["batch", "cat", "--header", path]) == 0
+    assert capsys.readouterr().out.endswith(", thinned to 1m: stands for 603 readings of telemetry.thin1 4..6\n")
+    assert cli.main(["batch", "cat", "--header", "--json", path, ONE]) == 0
+    coarse, ordinary = (json.loads(line)["thinned"] for line in capsys.readouterr().out.splitlines())
+    assert coarse == {
+        "interval_ns": 60_000_000_000,
+        "lane": "telemetry.thin1",
+        "first": 4,
+        "last": 6,
+        "readings": 603,
+        "batches": 3,
+    }
+    assert ordinary is None
+
+
 def test_header_prints_no_readings(capsys):
     assert cli.main(["batch", "cat", "--header", ONE, str(FOLDER / "edges.egb"), GAP]) == 0
     lines = capsys.readouterr().out.splitlines()
