@@ -67,6 +67,12 @@ class Disk:
         self.written: dict[str, int] = {}
         self._folders: dict[Path, str] = {}
         self._dirty: dict[int, _Dirty] = {}
+        self._read_only: set[int] = set()
+
+    def _must_be_writable(self, verb: str, handle: int) -> None:
+        if handle in self._read_only:
+            path = _path_of(handle)
+            raise StoreError(f"cannot {verb} {path}: {os.strerror(errno.EROFS)}", path=path, errno="EROFS")
 
     def name_folder(self, path: Path, purpose: str) -> None:
         """Count what is written to files below `path` under `purpose`; the innermost folder named counts."""
@@ -103,6 +109,7 @@ class Disk:
                 if create or error.errno not in (errno.EROFS, errno.EACCES):
                     raise
                 handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                self._read_only.add(handle)
         for folder in path.parents:
             if folder in self._folders:
                 self._dirty[handle] = _Dirty(self._folders[folder])
@@ -112,11 +119,13 @@ class Disk:
     def close(self, handle: int) -> None:
         """Close the descriptor; errors of a late write-back are not hidden."""
         self._dirty.pop(handle, None)
+        self._read_only.discard(handle)
         with _reported("close", handle):
             os.close(handle)
 
     def allocate(self, handle: int, size: int) -> None:
         """Reserve `size` bytes of disk for the file, and set its length to at least that."""
+        self._must_be_writable("reserve space for", handle)
         with _reported("reserve space for", handle):
             os.posix_fallocate(handle, 0, size)
 
@@ -140,6 +149,7 @@ class Disk:
 
     def write(self, handle: int, data: bytes | memoryview, offset: int) -> None:
         """Write all of `data` at `offset`."""
+        self._must_be_writable("write", handle)
         view = memoryview(data)
         if handle in self._dirty:
             self._dirty[handle].wrote(offset, len(view))
@@ -151,6 +161,7 @@ class Disk:
 
     def truncate(self, handle: int, size: int) -> None:
         """Set the length of the file."""
+        self._must_be_writable("truncate", handle)
         with _reported("truncate", handle):
             os.ftruncate(handle, size)
 

@@ -187,7 +187,7 @@ class Flow:
         """Journaled input → pipeline → batches to seal, after those of the last run."""
         await recovered
         while True:
-            position, entry = await self.inputs.get()
+            position, entry = await self._next_input()
             for output in self.pipeline.apply(entry, position):
                 await self._hand_on(output)
                 await asyncio.sleep(0)
@@ -198,6 +198,15 @@ class Flow:
                 await self._checkpoint()
             if self.inputs.is_idle:
                 self.intake.changed.set()
+
+    async def _next_input(self) -> tuple[int, Entry]:
+        """Wait for input; a checkpoint that failed is tried again also where none comes."""
+        while True:
+            try:
+                async with asyncio.timeout(CHECKPOINT_RETRY_S if self._checkpoint_failed else None):
+                    return await self.inputs.get()
+            except TimeoutError:
+                await self._checkpoint()
 
     async def _hand_on(self, output: Output) -> None:
         for batch in output.batches:
@@ -257,12 +266,14 @@ class Flow:
 
     def _checkpoint_is_due(self) -> bool:
         options = self._config.journal
-        if self._checkpoint_failed and self.timeline.now() - self._checkpoint_at < CHECKPOINT_RETRY_S * _NS:
-            return False
-        grown = self.journal.bytes_since_checkpoint
+        grown, age = self.journal.bytes_since_checkpoint, self.timeline.now() - self._checkpoint_at
+        if self._checkpoint_failed:
+            return age >= CHECKPOINT_RETRY_S * _NS
         if grown >= max(options.checkpoint_bytes_min, options.checkpoint_growth * self.checkpoints.size):
             return True
-        return grown > 0 and self.timeline.now() - self._checkpoint_at >= options.checkpoint_interval_ns
+        # A journal that takes more than what is free is better trimmed than left to fill the disk.
+        is_scarce = 0 <= self.upkeep.medium.free_bytes < grown and age >= CHECKPOINT_RETRY_S * _NS
+        return is_scarce or (grown > 0 and age >= options.checkpoint_interval_ns)
 
     async def _checkpoint(self) -> None:
         """Keep the pipeline's state, once every batch before it is durable; then forget the journal before it.

@@ -1,9 +1,9 @@
 """Looks after the disk while the node works: its state, its free space, what waits for it, and what is due to go.
 
 Every `LOOK_S`, or `RETRY_S` while the disk refuses something: look at the free space, give up what is too old, write
-what is held in memory, save the cursors. A reserve file of the size of a journal file stands on the disk; when the file
-system is full it goes first, then segments of the least important lanes, so that the journal can go on. It comes back
-when there is space.
+what is held in memory, save the cursors. A reserve file stands on the disk, of the size of a journal file or an eighth
+of what is free; when the file system is full it goes first, then segments of the least important lanes, so that the
+journal can go on. It comes back when there is space.
 """
 
 from __future__ import annotations
@@ -30,12 +30,16 @@ log = logging.getLogger(__name__)
 LOOK_S: Final = 5.0
 """Time between two saves of the regions' cursors: what a crash makes us send again. A save is one 4 KiB page."""
 RETRY_S: Final = 1.0
+GRACE_S: Final = 30
+"""Time after a start in which a full disk costs no batch that a region waits for: it may fetch it first."""
 THIN_S: Final = 0.5
 """Time between two looks for something to make coarser."""
 
 SPOOL: Final = "spool"
 CHECKPOINT: Final = "checkpoint"
 _RESERVE: Final = "reserve"
+_RESERVE_SHARE: Final = 8
+_NS: Final = 10**9
 
 
 class Upkeep:
@@ -51,9 +55,10 @@ class Upkeep:
         self._now = now
         self._reserve = folder / _RESERVE
         self._reserve_bytes = config.journal.segment_bytes
-        self._spare_bytes = config.spool.free_bytes_min
         self._is_reserved = disk.exists(self._reserve)
         self._told = len(spool.report)
+        self._began_at = now()
+        spool.note_space(is_low=False, may_give=False)
         self.medium = Medium(config.spool.free_bytes_min)
 
     async def run(self) -> None:
@@ -63,7 +68,8 @@ class Upkeep:
             try:
                 free_bytes = await loop.run_in_executor(self._writer, self._look)
                 self._say(self.medium.looked(free_bytes))
-                self._spool.note_space(is_low=self.medium.is_low)
+                may_give = self._now() - self._began_at >= GRACE_S * _NS
+                self._spool.note_space(is_low=self.medium.is_low, may_give=may_give)
                 await loop.run_in_executor(self._writer, self._tend)
             except StoreError as error:
                 self.failed(SPOOL, error)
@@ -114,16 +120,16 @@ class Upkeep:
 
     def _look(self) -> int:
         free_bytes = self._disk.free(self._folder)
-        if not self._is_reserved and self.medium.takes_writes and free_bytes > self._spare_bytes + self._reserve_bytes:
-            self._set_aside()
+        if not self._is_reserved and self.medium.takes_writes and not self.medium.is_low:
+            self._set_aside(min(self._reserve_bytes, free_bytes // _RESERVE_SHARE))
             free_bytes = self._disk.free(self._folder)
         return free_bytes
 
-    def _set_aside(self) -> None:
+    def _set_aside(self, size: int) -> None:
         self._disk.remove(self._reserve)
         handle = self._disk.open(self._reserve, create=True)
         try:
-            self._disk.allocate(handle, self._reserve_bytes)
+            self._disk.allocate(handle, max(size, 1))
         finally:
             self._disk.close(handle)
         self._is_reserved = True

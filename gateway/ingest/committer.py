@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 JOURNAL: Final = "journal"
 """The part of the disk that commits are written to, for its keeper."""
 
+STALL_S: Final = 5.0
+"""Time after which a commit that has not come back is a fault of the disk."""
+
 _RETRY_S = 1.0
+_STALLED = StoreError(f"the disk has not answered for {STALL_S:.0f} s")
 _NS = 1_000_000_000
 
 
@@ -130,11 +134,14 @@ class Committer:
         loop = asyncio.get_running_loop()
         while True:
             try:
+                stalled = loop.call_later(STALL_S, self._keeper.failed, JOURNAL, _STALLED)
                 position = await loop.run_in_executor(self._writer, self._commit, entry)
             except StoreError as error:
                 self._keeper.failed(JOURNAL, error)
                 await asyncio.sleep(_RETRY_S)
                 continue
+            finally:
+                stalled.cancel()
             self._keeper.worked(JOURNAL)
             self._pace.looked(self._journal.counts["bytes"], loop.time())
             return position

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gateway.model import Entry
 
 
+FILE_BYTES_MIN: Final = 64 * 1024
+"""Smallest file that is begun when the disk is nearly full."""
+
 _ASIDE: Final = ".new"
 
 
@@ -103,7 +106,7 @@ class JournalWriter:
         disk.remove(aside)
         handle = disk.open(aside, create=True)
         self._handle = handle
-        disk.allocate(handle, self._options.segment_bytes)
+        size = self._allocate(handle)
         self._uuid = os.urandom(16)
         disk.write(handle, layout.file_header(self._uuid, self.next_position), 0)
         disk.sync(handle)
@@ -111,8 +114,21 @@ class JournalWriter:
         disk.rename(aside, path)
         disk.sync_folder(self._folder)
         self._offset = layout.FILE_HEADER_BYTES
-        self._size = self._options.segment_bytes
+        self._size = size
         self.counts["files"] += 1
+
+    def _allocate(self, handle: int) -> int:
+        """Preallocate a file, on a disk that has no room for a whole one a smaller one; return its size."""
+        size = self._options.segment_bytes
+        while True:
+            try:
+                self._disk.allocate(handle, size)
+            except StoreError as error:
+                if not error.is_no_space or size // 2 < FILE_BYTES_MIN:
+                    raise
+                size //= 2
+            else:
+                return size
 
     def _drop_file(self) -> None:
         # The name of the file is its first position: if nothing in it was committed, the new file takes its place.

@@ -35,6 +35,12 @@ class Contents:
         self.segments: list[Segment] = []
         self.unsynced: dict[int, tuple[SealedBatch, Record]] = {}
         self.head = ORIGIN
+        self.hidden_from: int | None = None
+
+    @property
+    def visible(self) -> int:
+        """The last sequence that readers may have: a batch that takes the place of others shows when they are gone."""
+        return self.head.sequence if self.hidden_from is None else self.hidden_from - 1
 
     def adopt(self, segments: list[Segment], known: list[Position]) -> None:
         """Take up what was found on disk; whatever neither a record nor a range covers becomes a range.

@@ -79,7 +79,7 @@ class Spool:
         self._saved = b""
         self.taken_in = self._books.taken_in
         self._cursors = Cursors(disk, folder / "cursors", regions, self.report)
-        self._replaced: tuple[Ring, int, int] | None = None
+        self._replaced: tuple[Ring, Ring, int, int] | None = None
         self._shapes = shapes(options)
         self._shares = Shares(options.bytes_max, options.memory_bytes_max, self._save)
         self._rings: dict[str, Ring] = {}
@@ -153,9 +153,13 @@ class Spool:
         """Whether some batches are in memory alone because the disk takes nothing; `sync` tries again."""
         return any(ring.is_held for ring in self._rings.values())
 
-    def note_space(self, *, is_low: bool) -> None:
-        """Note whether the file system is low on space: then no ring grows."""
+    def note_space(self, *, is_low: bool, may_give: bool = True) -> None:
+        """Note whether the file system is low on space: then no ring grows.
+
+        `may_give`: what regions wait for may be evicted when the file system is full.
+        """
         self._shares.may_grow = not is_low
+        self._shares.may_give = may_give
 
     def shrink(self) -> bool:
         """Give some bytes back to a full file system; False when no lane's policy allows it. Raises `StoreError`."""
@@ -209,9 +213,18 @@ class Spool:
             place = target.contents.head
             identity = BatchId(self._node, target.name, self.epoch, place.sequence + 1)
             batch = envelope.seal(replace(found.batch, id=identity, readings_before=place.readings), found.boot)
-            if target.is_held or not target.append(batch, place.readings, at):
+            if target.is_held:
                 raise StoreError(f"lane {target.name} takes nothing now")
-            self._replaced = (source, run.first, run.last)
+            target.contents.hidden_from = identity.sequence
+            is_stored = False
+            try:
+                is_stored = target.append(batch, place.readings, at)
+            finally:
+                if not is_stored:
+                    target.contents.hidden_from = None
+            if not is_stored:
+                raise StoreError(f"lane {target.name} takes nothing now")
+            self._replaced = (source, target, run.first, run.last)
             target.sync(at)
             self._finish_run()
 
@@ -233,9 +246,9 @@ class Spool:
             self._rings[lane].reader.give_up(sequence)
 
     def head(self, lane: str) -> int:
-        """Return the last sequence that was stored in a lane; 0 when there is none."""
+        """Return the last sequence of a lane that may be read; 0 when there is none."""
         ring = self._rings.get(lane)
-        return ring.contents.head.sequence if ring else 0
+        return ring.contents.visible if ring else 0
 
     def readings(self, lane: str) -> int:
         """Return how many readings a lane has been given up to its head, those that are gone included."""
@@ -336,10 +349,11 @@ class Spool:
     def _finish_run(self) -> None:
         """Let go of the run whose coarser batch is durable now."""
         if self._replaced is not None:
-            source, first, last = self._replaced
+            source, target, first, last = self._replaced
             self._replaced = None
             with self._lock:
                 thinning.finish(source, first, last)
+                target.contents.hidden_from = None
             source.doom_empty()
             self._save()
             self._shares.bury()

@@ -45,7 +45,7 @@ class Reader:
             if tried is not None and failures >= ATTEMPTS:
                 self._keep_aside(*tried)
             with self._lock:
-                if not 0 < sequence <= self._contents.head.sequence:
+                if not 0 < sequence <= self._contents.visible:
                     return None
                 if sequence in self._contents.unsynced:
                     return self._contents.unsynced[sequence][0]

@@ -231,10 +231,10 @@ class Ring:
         elif self.unsynced_bytes >= UNSYNCED_BYTES_MAX:
             self.sync(at)
         if self._active is None:
-            file_bytes = self._file_bytes(size, 1)
-            if not self._shares.make_room(self, file_bytes):
+            least = _least_bytes(size, 1)
+            if not self._shares.make_room(self, max(self.shape.segment_bytes, least)):
                 return False
-            self._begin(batch.id.sequence, file_bytes, at)
+            self._begin(batch.id.sequence, least, at)
         record = self._write(batch, readings_before)
         self._take(batch, record)
         return True
@@ -286,14 +286,20 @@ class Ring:
         self.counts["bytes_written"] += layout.batch_frame_bytes(len(batch.data))
         return record
 
-    def _begin(self, first: int, size: int, at: int) -> None:
+    def _begin(self, first: int, least: int, at: int) -> None:
+        """Begin a segment of at least `least` bytes, of the lane's size where the disk has room for it."""
+        size = max(self.shape.segment_bytes, least)
         while True:
             try:
                 segment = Segment.create(self._disk, self._folder, first, size, at)
                 break
             except StoreError as error:
-                # Something else fills the disk: make do with less, as far as the policies allow.
-                if not (error.is_no_space and self._shares.shrink(self)):
+                # Something else fills the disk: make do with less, then take as much as the policies allow.
+                if not error.is_no_space:
+                    raise
+                if size > least:
+                    size = max(size // 2, least)
+                elif not self._shares.shrink(self):
                     raise
         with self._lock:
             # A segment of the same name held nothing durable and was replaced.
@@ -341,9 +347,9 @@ class Ring:
         """Write what is unsynced to a new segment, past the ring's limit if need be: it was taken in before."""
         unsynced = self.contents.unsynced
         size = sum(layout.batch_frame_bytes(len(batch.data)) for batch, _ in unsynced.values())
-        file_bytes = self._file_bytes(size, len(unsynced))
-        self._shares.make_room(self, file_bytes)
-        self._begin(min(unsynced), file_bytes, at)
+        least = _least_bytes(size, len(unsynced))
+        self._shares.make_room(self, max(self.shape.segment_bytes, least))
+        self._begin(min(unsynced), least, at)
         for sequence, (batch, old) in sorted(unsynced.items()):
             record = self._write(batch, old.readings_before)
             with self._lock:
@@ -382,6 +388,7 @@ class Ring:
             self._active.close(self._disk)
             self._active = None
 
-    def _file_bytes(self, frames_bytes: int, records: int) -> int:
-        whole = frames_bytes + layout.OVERHEAD_BYTES + layout.index_frame_bytes(records)
-        return max(self.shape.segment_bytes, whole)
+
+def _least_bytes(frames_bytes: int, records: int) -> int:
+    """Return the bytes that a segment needs for these frames."""
+    return frames_bytes + layout.OVERHEAD_BYTES + layout.index_frame_bytes(records)

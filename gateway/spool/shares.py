@@ -81,7 +81,11 @@ def draining(options: schema.Spool) -> Shape:
 
 
 class Shares:
-    """The rings of a spool, the most important first. `may_grow` is False while the file system is low on space."""
+    """The rings of a spool, the most important first.
+
+    `may_grow` is False while the file system is low on space; `may_give` while nothing that a region waits for may go
+    to a full file system.
+    """
 
     def __init__(self, bytes_max: int, memory_bytes_max: int, save: Callable[[], None]) -> None:
         self._bytes_max = bytes_max
@@ -89,6 +93,7 @@ class Shares:
         self._save = save
         self.rings: list[Ring] = []
         self.may_grow = True
+        self.may_give = True
 
     def memory_left(self) -> int:
         """Return the bytes of batches that may still be held in memory alone."""
@@ -113,7 +118,7 @@ class Shares:
     def shrink(self, asking: Ring | None = None) -> bool:
         """Give a segment's bytes back to the file system; return False when none may go. Raises `StoreError`."""
         victim = next(self._givers(asking), None)
-        if victim is None:
+        if victim is None or not (self.may_give or victim.oldest_is_passed):
             return False
         victim.doom_oldest()
         self.bury()

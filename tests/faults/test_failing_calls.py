@@ -112,3 +112,13 @@ def test_a_start_gets_through_whatever_call_fails_in_it(tmp_path: Path) -> None:
         bench.restart()
         bench.wait_acknowledged(200)
         bench.check_everything_arrived_once(stream)
+
+
+def test_a_fault_of_a_checkpoint_is_cleared_also_when_no_message_comes_any_more(tmp_path) -> None:
+    with disk_bench(tmp_path) as bench:
+        stream = bench.start()
+        with Injection(bench.site.daemon.pid, tmp_path, "rename:error=EIO"):
+            bench.wait_for_fault("failed")
+            stream.stop()
+        bench.wait_healed(30)
+        bench.check_everything_arrived_once(stream)

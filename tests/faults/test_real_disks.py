@@ -216,3 +216,14 @@ def publish_bad_until(bench: DiskBench, sensor: PahoSensor, count: str) -> int:
 def quarantined(bench: DiskBench) -> int:
     """Return how many messages the ledger says are in quarantine."""
     return sum(number for fate, number in bench.site.ledger().items() if fate.startswith("message.quarantined."))
+
+
+@pytest.mark.parametrize("mib", [24, 40] if IS_LONG else [24])
+def test_a_node_with_default_sizes_on_a_disk_that_is_too_small_for_them_survives_restarts(tmp_path, mib) -> None:
+    with tmpfs(tmp_path / "node", mib << 20), disk_bench(tmp_path, settings="", lane='linger = "100ms"') as bench:
+        stream = bench.start()
+        for _ in range(2):
+            bench.site.daemon.kill()
+            bench.restart()
+            time.sleep(2)
+        bench.check_everything_arrived_once(stream)

@@ -52,12 +52,13 @@ class Bench:
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(module, "LOOK_S", 0.0)
     monkeypatch.setattr(module, "RETRY_S", 0.0)
+    monkeypatch.setattr(module, "GRACE_S", 0.0)
     with ThreadPoolExecutor(1) as writer:
         yield Bench(writer)
 
 
 async def test_a_reserve_stands_on_the_disk_and_gives_way_before_any_batch(bench: Bench) -> None:
-    await bench.until(lambda: STATE / "reserve" in bench.disk.entries)
+    await bench.until(lambda: bench.upkeep.medium.free_bytes > 0)
     assert len(bench.disk.entries[STATE / "reserve"].seen) == 65536
     bench.append(20)
     bench.spool.sync()
