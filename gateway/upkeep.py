@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 LOOK_S: Final = 5.0
 """Time between two saves of the regions' cursors: what a crash makes us send again. A save is one 4 KiB page."""
 RETRY_S: Final = 1.0
-GRACE_S: Final = 30
+GRACE_S: Final = 10
 """Time after a start in which a full disk costs no batch that a region waits for: it may fetch it first."""
 THIN_S: Final = 0.5
 """Time between two looks for something to make coarser."""
