@@ -259,6 +259,8 @@ WHOLE: dict[str, Value] = {"x.count": 2, "x.min": 1, "x.max": 3, "x.mean": 2.0, 
 NOT_WHOLE: dict[str, list[tuple[int, dict[str, Value]]]] = {
     "no count": [(0, {name: value for name, value in WHOLE.items() if name != "x.count"})],
     "no last": [(0, {name: value for name, value in WHOLE.items() if name != "x.last"})],
+    "a last elsewhere": [(0, {"x.count": 2}), (1, {"x.last": 3})],
+    "a least elsewhere": [(0, {name: value for name, value in WHOLE.items() if name != "x.min"}), (1, {"x.min": 1})],
     "no mean": [(0, {name: value for name, value in WHOLE.items() if name != "x.mean"})],
     "another name": [(0, WHOLE | {"x.more": 1})],
     "a row without a count": [(0, WHOLE), (1, {name: value for name, value in WHOLE.items() if name != "x.count"})],
