@@ -158,7 +158,8 @@ class Gap:
 class Quarantined:
     """A message that no decoder could take, kept aside for a person.
 
-    `key` is unique and comes out the same on replay, so that keeping it twice is harmless.
+    `key` is unique and comes out the same on replay, so that keeping it twice is harmless. `cut_bytes` of the payload
+    are left out at its end.
     """
 
     key: int
@@ -168,6 +169,7 @@ class Quarantined:
     route: str
     reason: str
     detail: str
+    cut_bytes: int = 0
 
 
 @dataclass(slots=True)

@@ -266,15 +266,17 @@ class Pipeline:
 
     def _quarantine(self, group: MessageGroup, index: int, position: int, route: str, reason: str, detail: str) -> None:
         count(self.ledger, QUARANTINED + reason)
+        payload = group.payloads[index]
         self._output.quarantined.append(
             Quarantined(
                 key=position << _KEY_INDEX_BITS | index,
                 wall_ns=group.wall_ns,
                 topic=group.topics[index],
-                payload=group.payloads[index][:QUARANTINED_BYTES_MAX],
+                payload=payload[:QUARANTINED_BYTES_MAX],
                 route=route,
                 reason=reason,
                 detail=detail[:_DETAIL_CHARACTERS_MAX],
+                cut_bytes=max(0, len(payload) - QUARANTINED_BYTES_MAX),
             )
         )
 
