@@ -41,6 +41,7 @@ from gateway.ingest.pace import Pace
 from gateway.journal import format as journal_format
 from gateway.journal.checkpoint import CheckpointStore
 from gateway.journal.writer import JournalWriter
+from gateway.medium import State
 from gateway.mirror.driver import MirrorDriver
 from gateway.quarantine import Quarantine
 from gateway.recovery import Recovery, Settings
@@ -108,7 +109,7 @@ class Flow:
         self._checkpoint_failed = False
 
         self.timeline = Timeline(clock, self.recovered.at)
-        self.upkeep = Upkeep(disk, folder, self.spool, config, self._writer, self.timeline.now)
+        self.upkeep = Upkeep(disk, folder, self.spool, config, self._writer, self.timeline.now, self._trim)
         self.journal = JournalWriter(disk, folder / "journal", config.journal, self.recovered.journal.next_position)
         inputs_max = INPUTS_PER_WINDOW * config.broker.receive_maximum
         self.inputs: Channel[tuple[int, Entry]] = Channel("inputs, messages", inputs_max)
@@ -170,6 +171,16 @@ class Flow:
         self.spool.close()
         self.quarantine.close()
 
+    def _trim(self) -> bool | None:
+        """Let the journal go back to the newest checkpoint only, on a full disk; say whether that frees anything.
+
+        None: a checkpoint that is due now will.
+        """
+        position = self.checkpoints.keep_newest_only()
+        if position is not None and self.journal.trim(position):
+            return True
+        return None if self.journal.bytes_since_checkpoint and not self._checkpoint_failed else False
+
     def _patience_s(self, topic: str) -> float:
         linger_ns = self.pipeline.linger_ns(topic)
         return (
@@ -200,13 +211,14 @@ class Flow:
                 self.intake.changed.set()
 
     async def _next_input(self) -> tuple[int, Entry]:
-        """Wait for input; a checkpoint that failed is tried again also where none comes."""
+        """Wait for input; a checkpoint that failed, or that would make room, is tried also where none comes."""
         while True:
             try:
-                async with asyncio.timeout(CHECKPOINT_RETRY_S if self._checkpoint_failed else None):
+                async with asyncio.timeout(RETRY_S):
                     return await self.inputs.get()
             except TimeoutError:
-                await self._checkpoint()
+                if self._checkpoint_is_due():
+                    await self._checkpoint()
 
     async def _hand_on(self, output: Output) -> None:
         for batch in output.batches:
@@ -271,9 +283,10 @@ class Flow:
             return age >= CHECKPOINT_RETRY_S * _NS
         if grown >= max(options.checkpoint_bytes_min, options.checkpoint_growth * self.checkpoints.size):
             return True
-        # A journal that takes more than what is free is better trimmed than left to fill the disk.
-        is_scarce = 0 <= self.upkeep.medium.free_bytes < grown and age >= CHECKPOINT_RETRY_S * _NS
-        return is_scarce or (grown > 0 and age >= options.checkpoint_interval_ns)
+        # A journal that fills the disk is better trimmed than fed with what the rings hold.
+        medium = self.upkeep.medium
+        is_scarce = medium.state is State.FULL or 0 <= medium.free_bytes < grown
+        return grown > 0 and age >= (RETRY_S * _NS if is_scarce else options.checkpoint_interval_ns)
 
     async def _checkpoint(self) -> None:
         """Keep the pipeline's state, once every batch before it is durable; then forget the journal before it.
@@ -281,7 +294,22 @@ class Flow:
         Called between two entries only, and nothing is applied until it returns: so the state stands still while it is
         taken slice by slice, and all else goes on. A disk that refuses costs a longer replay, nothing else.
         """
+        loop = asyncio.get_running_loop()
         self._checkpoint_at = self.timeline.now()
+        while True:
+            try:
+                await self._write_checkpoint()
+            except StoreError as error:
+                if await loop.run_in_executor(self._writer, self.upkeep.relieve_checkpoint, error):
+                    continue
+                self._checkpoint_failed = True
+                self.upkeep.failed(CHECKPOINT, error)
+            else:
+                self._checkpoint_failed = False
+                self.upkeep.worked(CHECKPOINT)
+            return
+
+    async def _write_checkpoint(self) -> None:
         writer = self.checkpoints.begin(
             journal_format.Checkpoint(
                 self._applied,
@@ -300,20 +328,13 @@ class Flow:
                     await loop.run_in_executor(self._writer, writer.flush)
             await self.sealed.drained()
             await loop.run_in_executor(self._writer, self._finish_checkpoint, writer)
-        except StoreError as error:
-            self._checkpoint_failed = True
-            self.upkeep.failed(CHECKPOINT, error)
-            self._writer.submit(self.upkeep.relieve, error)
-        else:
-            self._checkpoint_failed = False
-            self.upkeep.worked(CHECKPOINT)
         finally:
             self._writer.submit(writer.abandon)
 
     def _finish_checkpoint(self, writer: CheckpointWriter) -> None:
         self.spool.sync(self.timeline.now())
         self.spool.save_cursors()
-        self.journal.trim(self.checkpoints.finish(writer))
+        self.journal.checkpointed(self.checkpoints.finish(writer))
 
     async def _look(self) -> None:
         while True:

@@ -8,7 +8,8 @@
     failed     a write or sync failed otherwise                acknowledges nothing; holds batches in memory and sends
                                                                them from there
 
-`low_space` is left when 1.25 times as much is free, the others when a write of the same part succeeds.
+`low_space` is left when 1.25 times as much is free, the others when a write of the same part has succeeded and none has
+failed at two looks after it: a disk that takes a little now and then is not well.
 
 Every part that writes (journal, spool, checkpoint) has a fault of its own; the worst of them is the state. Values only:
 whoever writes tells what happened, and logs the sentence that comes back when the state has changed.
@@ -35,6 +36,7 @@ class State(Enum):
 
 _RANKS: Final = list(State)
 _EXIT_SHARE: Final = 1.25
+_EXIT_LOOKS: Final = 2
 _DOES: Final = {
     State.LOW_SPACE: "rings grow no further and their oldest batches make room",
     State.FULL: "room is taken from the least important lanes; what finds none waits in memory, unacknowledged",
@@ -49,6 +51,7 @@ class Medium:
     def __init__(self, free_bytes_min: int) -> None:
         self._free_bytes_min = free_bytes_min
         self._faults: dict[str, tuple[State, str]] = {}
+        self._mended: dict[str, int] = {}
         self._is_low = False
         self.free_bytes = -1
         self.state = State.OK
@@ -70,15 +73,21 @@ class Medium:
         if error.facts.get("errno") == "EROFS":
             state = State.READ_ONLY
         self._faults[part] = state, error.fault
+        self._mended.pop(part, None)
         return self._changed()
 
-    def worked(self, part: str) -> str:
-        """Note that something of a part is durable; return what to log, empty when nothing new."""
-        return self._changed() if self._faults.pop(part, None) else ""
+    def worked(self, part: str) -> None:
+        """Note that something of a part is durable."""
+        if part in self._faults:
+            self._mended.setdefault(part, 0)
 
     def looked(self, free_bytes: int) -> str:
         """Note the free space of the file system; return what to log, empty when nothing new."""
         self.free_bytes = free_bytes
+        for part in list(self._mended):
+            self._mended[part] += 1
+            if self._mended[part] >= _EXIT_LOOKS:
+                del self._mended[part], self._faults[part]
         self._is_low = free_bytes < self._free_bytes_min * (_EXIT_SHARE if self._is_low else 1)
         return self._changed()
 

@@ -1,15 +1,16 @@
 """Looks after the disk while the node works: its state, its free space, what waits for it, and what is due to go.
 
 Every `LOOK_S`, or `RETRY_S` while the disk refuses something: look at the free space, give up what is too old, write
-what is held in memory, save the cursors. A reserve file stands on the disk, of the size of a journal file or an eighth
-of what is free; when the file system is full it goes first, then segments of the least important lanes, so that the
-journal can go on. It comes back when there is space.
+what is held in memory, save the cursors.
+
+On a full file system what costs nothing goes first: a checkpoint is made, for which a reserve file stands on the disk,
+and the journal is trimmed to it; then the oldest segments of the least important lanes go, so that the journal can go
+on. The reserve comes back when there is space.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -43,16 +44,28 @@ _NS: Final = 10**9
 
 
 class Upkeep:
-    """`now` is the node's own time in ns. `relieve` and what `run` does to the disk happen in the writer thread."""
+    """`now` is the node's own time in ns.
+
+    `trim` shortens the journal as far as it can be and says whether that freed anything; None: a checkpoint will.
+    `relieve` and what `run` does to the disk happen in the writer thread.
+    """
 
     def __init__(
-        self, disk: Disk, folder: Path, spool: Spool, config: schema.Gateway, writer: Executor, now: Callable[[], int]
+        self,
+        disk: Disk,
+        folder: Path,
+        spool: Spool,
+        config: schema.Gateway,
+        writer: Executor,
+        now: Callable[[], int],
+        trim: Callable[[], bool | None],
     ) -> None:
         self._disk = disk
         self._folder = folder
         self._spool = spool
         self._writer = writer
         self._now = now
+        self._trim = trim
         self._reserve = folder / _RESERVE
         self._reserve_bytes = config.journal.segment_bytes
         self._is_reserved = disk.exists(self._reserve)
@@ -101,19 +114,31 @@ class Upkeep:
         self._say(self.medium.failed(part, error))
 
     def worked(self, part: str) -> None:
-        """Note, and log once, that the disk takes a part again."""
-        self._say(self.medium.worked(part))
+        """Note that the disk takes a part."""
+        self.medium.worked(part)
 
     def relieve(self, error: StoreError) -> bool:
-        """Make room for the journal or a checkpoint on a full file system; False when there is none to make."""
+        """Make room for the journal on a full file system; False when there is none to make now.
+
+        A checkpoint lets the journal be trimmed, which costs nothing: so it goes before what the rings hold.
+        """
         if not error.is_no_space:
             return False
-        if self._is_reserved:
-            with contextlib.suppress(StoreError):
+        try:
+            was_trimmed = self._trim()
+            return was_trimmed or (was_trimmed is False and self._spool.shrink())
+        except StoreError:
+            return False
+
+    def relieve_checkpoint(self, error: StoreError) -> bool:
+        """Make room for a checkpoint on a full file system, first from the reserve; False when there is none."""
+        if not error.is_no_space:
+            return False
+        try:
+            if self._is_reserved:
                 self._disk.remove(self._reserve)
                 self._is_reserved = False
                 return True
-        try:
             return self._spool.shrink()
         except StoreError:
             return False

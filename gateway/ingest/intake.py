@@ -85,7 +85,9 @@ class Intake:
             packets = self._without_qos0(packets)
         if not packets:
             return
-        if not self._groups or self._groups[-1].connection is not connection:
+        last = self._groups[-1] if self._groups else None
+        # A group that is large enough for a commit grows no further: it must fit a disk that is nearly full.
+        if last is None or last.connection is not connection or last.bytes >= self._limits.commit_bytes:
             self._groups.append(Pending(connection, self._loop.time() + self._pace.interval_s))
             self.changed.set()
         group = self._groups[-1]

@@ -87,6 +87,13 @@ class CheckpointStore:
             self._disk.remove(self._folder / name)
         return _position_of(names[-_KEPT:][0])
 
+    def keep_newest_only(self) -> int | None:
+        """Drop all but the newest checkpoint, where two find no room; return its position. Raises `StoreError`."""
+        names = self._names()
+        for name in names[:-1]:
+            self._disk.remove(self._folder / name)
+        return _position_of(names[-1]) if names else None
+
     def _put_aside(self, names: set[str]) -> None:
         for name in names.intersection(self._names()):
             set_aside(self._disk, self._folder, name)

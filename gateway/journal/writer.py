@@ -9,7 +9,6 @@ Source: Rebello et al., "Can Applications Recover from fsync Failures?", USENIX 
 
 from __future__ import annotations
 
-import itertools
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -60,19 +59,30 @@ class JournalWriter:
         self.counts["entries"] += len(entries)
         return first
 
-    def trim(self, position: int) -> None:
-        """Remove the files that hold only entries before `position`; put aside those of them that cannot be read."""
+    def checkpointed(self, position: int) -> None:
+        """Begin to count anew what was written since a checkpoint, and `trim`."""
         self.bytes_since_checkpoint = 0
+        self.trim(position)
+
+    def trim(self, position: int) -> int:
+        """Remove the files that hold only entries before `position`; put aside those of them that cannot be read.
+
+        Returns how many.
+        """
         for name in self._disk.names(self._folder):
             if name.endswith(_ASIDE):
                 self._disk.remove(self._folder / name)
-        for file, following in itertools.pairwise(journal_files(self._disk, self._folder)):
-            if following.first > position:
-                break
+        files = list(journal_files(self._disk, self._folder))
+        ends = [file.first for file in files[1:]]
+        if self._handle is None:
+            ends.append(self.next_position)  # nobody writes to the last one any more
+        gone = [file for file, end in zip(files, ends, strict=False) if end <= position]
+        for file in gone:
             if file.is_readable:
                 self._disk.remove(self._folder / file.name)
             else:
                 set_aside(self._disk, self._folder, file.name)
+        return len(gone)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -183,7 +183,7 @@ class Node:
             writer.flush()
         self.spool.sync()
         self.spool.save_cursors()
-        self.journal.trim(self.checkpoints.finish(writer))
+        self.journal.checkpointed(self.checkpoints.finish(writer))
 
     def mirror(self, receiver: Receiver, batches_max: int = 1 << 30) -> None:
         """Send what the region has not acknowledged, lane by lane."""

@@ -28,9 +28,13 @@ def test_what_the_disk_answers_decides_the_state_until_the_part_works_again(errn
     assert medium.state is state
     assert f"the disk is {state.value} (cannot write: {errno})" in sentence
     assert not medium.takes_writes
-    assert medium.worked("spool") == ""
+    medium.worked("spool")
+    medium.looked(10**6)
+    medium.looked(10**6)
     assert medium.state is state
-    assert medium.worked("journal") == f"the disk is ok again, it was {state.value}"
+    medium.worked("journal")
+    assert medium.looked(10**6) == ""
+    assert medium.looked(10**6) == f"the disk is ok again, it was {state.value}"
     assert medium.state is State.OK
     assert medium.changes[state.value] == 1
 
@@ -47,9 +51,22 @@ def test_the_worst_fault_of_all_parts_is_the_state() -> None:
     medium = Medium(1000)
     medium.failed("spool", refused("ENOSPC"))
     assert medium.failed("journal", refused("EIO")).startswith("the disk is failed")
-    assert medium.worked("journal").startswith("the disk is full (cannot write: ENOSPC)")
-    assert medium.worked("spool")
-    assert medium.state is State.OK
+    medium.worked("journal")
+    medium.looked(10**6)
+    assert medium.looked(10**6).startswith("the disk is full (cannot write: ENOSPC)")
+    medium.worked("spool")
+    medium.looked(10**6)
+    assert medium.looked(10**6) == "the disk is ok again, it was full"
+
+
+def test_a_disk_that_takes_a_little_now_and_then_is_not_well() -> None:
+    medium = Medium(1000)
+    medium.failed("journal", refused("ENOSPC"))
+    for _ in range(5):
+        medium.worked("journal")
+        assert medium.looked(10**6) == ""
+        assert medium.failed("journal", refused("ENOSPC")) == ""
+    assert medium.changes["full"] == 1
 
 
 def test_low_space_is_left_only_with_some_to_spare() -> None:

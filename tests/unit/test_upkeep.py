@@ -30,11 +30,12 @@ class Bench:
 
     def __init__(self, writer: ThreadPoolExecutor) -> None:
         self.disk = FaultDisk()
+        self.trimmed: bool | None = False
         self.spool = Spool.open(self.disk, STATE / "spool", options(segments=8), "node", [region("one")], 100)
         config = schema.Gateway(
             node=schema.Node(id="node"), spool=options(segments=8), journal=schema.Journal(segment_bytes=65536)
         )
-        self.upkeep = Upkeep(self.disk, STATE, self.spool, config, writer, lambda: 0)
+        self.upkeep = Upkeep(self.disk, STATE, self.spool, config, writer, lambda: 0, lambda: self.trimmed)
 
     def append(self, count: int) -> None:
         for _ in range(count):
@@ -57,17 +58,28 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         yield Bench(writer)
 
 
-async def test_a_reserve_stands_on_the_disk_and_gives_way_before_any_batch(bench: Bench) -> None:
+async def test_a_reserve_stands_on_the_disk_and_gives_way_to_a_checkpoint_before_any_batch(bench: Bench) -> None:
     await bench.until(lambda: bench.upkeep.medium.free_bytes > 0)
     assert len(bench.disk.entries[STATE / "reserve"].seen) == 65536
     bench.append(20)
     bench.spool.sync()
     segments = bench.spool.status()[0]["segments"]
-    assert bench.upkeep.relieve(FULL)
+    assert bench.upkeep.relieve_checkpoint(FULL)
     assert STATE / "reserve" not in bench.disk.entries
     assert bench.spool.status()[0]["segments"] == segments
-    assert bench.upkeep.relieve(FULL)
+    assert bench.upkeep.relieve_checkpoint(FULL)
     assert bench.spool.status()[0]["segments"] == segments - 1
+
+
+async def test_the_journal_is_trimmed_before_any_batch_goes(bench: Bench) -> None:
+    await bench.until(lambda: bench.upkeep.medium.free_bytes > 0)
+    bench.append(20)
+    bench.spool.sync()
+    segments = bench.spool.status()[0]["segments"]
+    for bench.trimmed, expected, left in ((True, True, segments), (None, False, segments), (False, True, segments - 1)):
+        assert bench.upkeep.relieve(FULL) == expected
+        assert bench.spool.status()[0]["segments"] == left
+    assert STATE / "reserve" in bench.disk.entries, "it is kept for a checkpoint"
 
 
 async def test_a_fault_that_is_not_about_space_makes_no_room(bench: Bench) -> None:
