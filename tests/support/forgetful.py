@@ -29,7 +29,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
-import mfusepy
+import mfusepy  # type: ignore[import-untyped]
 
 from tests.support.faultdisk import File as PlainFile
 from tests.support.faultdisk import apply

@@ -89,7 +89,7 @@ class ForgetfulMount:
         """
         self._order(order="cycle", seed=chance.randrange(2**32), share=share_kept)
         wait_for(self._is_unmounted, f"{self.folder} is unmounted", UNMOUNT_S)
-        fates = self._expect("forgot")["forgot"]
+        fates: dict[str, int] = self._expect("forgot")["forgot"]
         self._wait_mounted()
         return fates
 
