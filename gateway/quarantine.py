@@ -42,7 +42,8 @@ BUSY_S: Final = 1.0
 """Longest wait of the daemon for a tool that is writing."""
 
 _TOOL_BUSY_S: Final = 10.0
-_REMOVED_AT_ONCE: Final = 64  # of at most 64 KiB each: a few milliseconds
+REMOVED_AT_ONCE: Final = 64
+"""Messages that go in one transaction, of at most 64 KiB each: a few milliseconds."""
 _TRIM_EVERY: Final = 256
 _INSERT: Final = """
     insert or ignore into message (key, wall_ns, topic, route, reason, detail, payload, payload_bytes)
@@ -305,8 +306,8 @@ class Editor:
     def remove(self, keys: Sequence[int]) -> int:
         """Remove messages for ever, a few in each transaction; return how many of them were still there."""
         removed = 0
-        for start in range(0, len(keys), _REMOVED_AT_ONCE):
-            some = [(key,) for key in keys[start : start + _REMOVED_AT_ONCE]]
+        for start in range(0, len(keys), REMOVED_AT_ONCE):
+            some = [(key,) for key in keys[start : start + REMOVED_AT_ONCE]]
             with _reported(self._path), self._connection as connection:
                 remember = "insert or replace into removed select key, wall_ns from message where key = ?"
                 connection.executemany(remember, some)

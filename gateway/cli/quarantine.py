@@ -2,16 +2,19 @@
 
 All of them work with and without a daemon on the folder. `ls` and `show` change nothing. `redrive` publishes a payload
 again on its topic, to the node's own broker, and removes the message only when the broker has said that a subscriber
-gets it; stopped in between, a message may be sent twice, never lost. What cannot go stays, and is named with the reason.
+gets it; stopped in between, a message may be sent twice, never lost. What cannot go stays and is named, with the
+reason.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import contextlib
 import json
 import sys
 from base64 import b64encode
-from pathlib import Path
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.cli import EX_NO, EX_OK, source
@@ -20,17 +23,19 @@ from gateway.clock import Clock
 from gateway.config.units import parse_duration
 from gateway.errors import LinkError
 from gateway.process.topics import filter_fault, topic_fault
-from gateway.quarantine import FILE_NAME, Editor, Kept, Selection, look, payload, reasons, select
-from gateway.transport.publisher import connected
+from gateway.quarantine import FILE_NAME, REMOVED_AT_ONCE, Editor, Kept, Selection, look, payload, reasons, select
+from gateway.transport.publisher import Publisher, connected
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Sequence
+    import sqlite3
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from gateway.config import schema
 
 LIMIT: Final = 50
 _KEYS_NAMED_MAX: Final = 20
+_LINKS_IN_VAIN_MAX: Final = 3
 _DUMP_BYTES: Final = 16
 _COLUMNS: Final = ("key", "time", "topic", "route", "reason", "bytes", "detail")
 
@@ -64,29 +69,33 @@ def register(parser: argparse.ArgumentParser) -> None:
         action.add_argument("keys", nargs="*", type=int, metavar="KEY", help="as `ls` shows them")
         _add_filters(action)
         action.add_argument("--all", action="store_true", help="every message")
+        action.set_defaults(refuse=action.error)
     purge.add_argument("--older-than", type=_age, metavar="AGE", help='messages that came longer ago, like "7d"')
-    parser.set_defaults(refuse=parser.error, older_than=None)
+    parser.set_defaults(older_than=None)
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="", metavar="REASON", help="only messages with this reason")
-    parser.add_argument("--topic", type=_filter, default="", metavar="FILTER", help="only topics that the filter takes")
+    parser.add_argument("--topic", type=_filter, metavar="FILTER", help="only topics that the filter takes")
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of messages, or 0 for all")
+    return int(text)
 
 
 def _age(text: str) -> int:
-    return parse_duration(text)
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _filter(text: str) -> str:
-    if filter_fault(text):
-        raise ValueError(text)
+    fault = filter_fault(text)
+    if fault:
+        raise argparse.ArgumentTypeError(f"{text!r} is no topic filter: {fault}")
     return text
 
 
@@ -97,12 +106,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _ls(arguments: argparse.Namespace, path: Path) -> int:
-    chosen = Selection(reason=arguments.reason, topic=arguments.topic)
+    chosen = Selection(reason=arguments.reason, topic=arguments.topic or "")
     found: list[Kept] = []
     counts: dict[str, int] = {}
     if path.exists():
         limit = arguments.limit or -1
-        found, counts = look(path, lambda table: (select(table, chosen, limit), reasons(table, chosen)))
+        found, counts = look(path, lambda rows: (select(rows, chosen, limit), reasons(rows, chosen)))
     total = sum(counts.values())
     if arguments.json:
         plain_rows = [one._asdict() for one in found]
@@ -130,8 +139,8 @@ def _sums(counts: dict[str, int], total: int) -> list[str]:
 def _show(arguments: argparse.Namespace, path: Path) -> int:
     key = arguments.key
 
-    def question(table: object) -> tuple[list[Kept], bytes | None]:
-        return select(table, Selection(keys=(key,))), payload(table, key)  # type: ignore[arg-type]  # `look` gives it
+    def question(rows: sqlite3.Connection) -> tuple[list[Kept], bytes | None]:
+        return select(rows, Selection(keys=(key,))), payload(rows, key)
 
     found, data = look(path, question) if path.exists() else ([], None)
     if not found or data is None:
@@ -181,36 +190,36 @@ def _selection(arguments: argparse.Namespace) -> Selection:
     """Return what is meant, when it is said in a way that cannot be a slip; else end as wrong use."""
     filters = bool(arguments.reason or arguments.topic or arguments.older_than is not None)
     if sum((bool(arguments.keys), filters, arguments.all)) != 1:
-        arguments.refuse(f"{arguments.action}: say which messages: keys, or filters, or --all")
+        arguments.refuse("say which messages: keys, or filters, or --all")
     before_ns = None if arguments.older_than is None else Clock().wall_ns() - arguments.older_than
-    return Selection(tuple(arguments.keys), arguments.reason, arguments.topic, before_ns)
+    return Selection(tuple(arguments.keys), arguments.reason, arguments.topic or "", before_ns)
 
 
 def _purge(arguments: argparse.Namespace, path: Path) -> int:
     chosen = _selection(arguments)
     removed, unknown = 0, chosen.keys
     if path.exists():
-        table = Editor(path)
-        try:
-            keys = [one.key for one in table.select(chosen)]
+        with contextlib.closing(Editor(path)) as editor:
+            keys = [one.key for one in editor.select(chosen)]
             with progress("removing", len(keys)) as advance:
-                for key in keys:
-                    removed += table.remove([key])
-                    advance(1)
-            unknown = tuple(key for key in chosen.keys if key not in keys)
-        finally:
-            table.close()
+                for start in range(0, len(keys), REMOVED_AT_ONCE):
+                    some = keys[start : start + REMOVED_AT_ONCE]
+                    removed += editor.remove(some)
+                    advance(len(some))
+        unknown = tuple(key for key in chosen.keys if key not in keys)
     if arguments.json:
         print(json.dumps({"removed": removed, "unknown": unknown}))
     else:
-        print(f"{removed:,} messages removed")
-        _name_unknown(unknown)
+        print("\n".join([f"{_messages(removed)} removed", *_unknown(unknown)]))
     return EX_NO if unknown else EX_OK
 
 
-def _name_unknown(keys: Sequence[int]) -> None:
-    for key in keys:
-        print(f"no message {key} is in quarantine")
+def _messages(number: int) -> str:
+    return "1 message" if number == 1 else f"{number:,} messages"
+
+
+def _unknown(keys: Sequence[int]) -> list[str]:
+    return [f"no message {key} is in quarantine" for key in keys]
 
 
 def _redrive(arguments: argparse.Namespace, path: Path) -> int:
@@ -218,18 +227,94 @@ def _redrive(arguments: argparse.Namespace, path: Path) -> int:
     config = source.node_configuration(arguments)
     went, left, unknown = 0, list[Left](), chosen.keys
     if path.exists():
-        table = Editor(path)
-        try:
-            found = table.select(chosen)
-            unknown = tuple(set(chosen.keys) - {one.key for one in found})
+        with contextlib.closing(Editor(path)) as editor:
+            found = editor.select(chosen)
             with progress("publishing", len(found)) as advance:
-                went, left = asyncio.run(redriven(table, found, config, advance))
-        finally:
-            table.close()
+                redrive = Redrive(editor, advance)
+                asyncio.run(redrive.run(found, config))
+                went, left = redrive.went, redrive.left
+        keys = {one.key for one in found}
+        unknown = tuple(key for key in chosen.keys if key not in keys)
     if arguments.json:
         print(json.dumps({"published": went, "left": [one._asdict() for one in left], "unknown": unknown}))
     else:
-        print(f"{went:,} messages published and removed, {len(left):,} left")
-        print("\n".join(_reasons_of(left)), end="\n" if left else "")
-        _name_unknown(unknown)
+        sentence = f"{_messages(went)} published again and removed, {len(left):,} left"
+        print("\n".join([sentence, *_whys(left), *_unknown(unknown)]))
     return EX_NO if left or unknown else EX_OK
+
+
+def _whys(left: Sequence[Left]) -> Iterator[str]:
+    """Yield for each reason how many messages are left for it, and which."""
+    by_why: dict[str, list[int]] = {}
+    for one in left:
+        by_why.setdefault(one.why, []).append(one.key)
+    for why, keys in by_why.items():
+        more = f" and {len(keys) - _KEYS_NAMED_MAX:,} more" if len(keys) > _KEYS_NAMED_MAX else ""
+        yield f"  {_messages(len(keys))}: {plain(why)}: {' '.join(map(str, keys[:_KEYS_NAMED_MAX]))}{more}"
+
+
+class Redrive:
+    """Publishes messages in order and removes each that a subscriber gets: `went` of them; `left` are the others."""
+
+    def __init__(self, editor: Editor, advance: Callable[[int], None]) -> None:
+        self._editor = editor
+        self._advance = advance
+        self.went = 0
+        self.left: list[Left] = []
+
+    async def run(self, found: Sequence[Kept], config: schema.Gateway) -> None:
+        """Publish all that can be published. Raises `LinkError` when there is no broker at all."""
+        rest = deque[Kept]()
+        for one in found:
+            why = _obstacle(one)
+            if why:
+                self._leave(one, why)
+            else:
+                rest.append(one)
+        assert config.node is not None
+        client_id = f"{config.broker.client_id or f'edge-gateway-{config.node.id}'}-redrive"
+        fault, in_vain = "", 0
+        while rest and in_vain < _LINKS_IN_VAIN_MAX:
+            before = self.went
+            try:
+                async with connected(config.broker, client_id) as publisher:
+                    fault = await self._publish(publisher, rest)
+            except LinkError as error:
+                if not fault:
+                    raise
+                fault = error.fault
+                break
+            in_vain = in_vain + 1 if self.went == before else 0
+        for one in rest:
+            self._leave(one, f"not tried: {fault}")
+
+    async def _publish(self, publisher: Publisher, rest: deque[Kept]) -> str:
+        """Publish until there is no more; return what ended the link before, together with the message under way."""
+        while rest:
+            one = rest.popleft()
+            data = self._editor.payload(one.key)
+            try:
+                why = "" if data is None else await publisher.publish(one.topic, data)
+            except LinkError as error:
+                self._leave(one, error.fault)
+                return error.fault
+            if why:
+                self._leave(one, why)
+            else:
+                self.went += self._editor.remove([one.key])
+                self._advance(1)
+        return ""
+
+    def _leave(self, one: Kept, why: str) -> None:
+        self.left.append(Left(one.key, one.topic, why))
+        self._advance(1)
+
+
+def _obstacle(one: Kept) -> str:
+    """Return why a message cannot be published whatever the broker says; empty when it can."""
+    if one.payload_bytes is None and not one.is_whole:
+        return "an earlier version kept it, and may have cut its payload"
+    if not one.is_whole:
+        return "its payload was cut when it was kept"
+    fault = topic_fault(one.topic)
+    return f"no message may have its topic: {fault}" if fault else ""

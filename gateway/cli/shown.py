@@ -1,4 +1,4 @@
-"""How tools show what came from outside: tables, times, and text that cannot command a terminal; progress of long work."""
+"""How tools show what they found: tables, times, text that cannot command a terminal; and the progress of long work."""
 
 from __future__ import annotations
 

@@ -33,10 +33,13 @@ _SILENT: Final = logging.Logger(__name__, logging.CRITICAL)  # noqa: LOG001  # w
 
 
 class _Client(aiomqtt.Client):
-    """aiomqtt, which takes a PUBACK of refusal for one of success; `answer` is what the last PUBACK said."""
+    """aiomqtt, which takes a PUBACK of refusal for one of success; `answers` are what PUBACKs said."""
 
-    answer: ReasonCode | None = None
     fault = ""
+
+    def __init__(self, *positional: Any, **named: Any) -> None:  # noqa: ANN401  # as aiomqtt has it
+        super().__init__(*positional, **named)
+        self.answers: list[ReasonCode] = []
 
     def _on_publish(
         self,
@@ -46,7 +49,7 @@ class _Client(aiomqtt.Client):
         reason_code: ReasonCode,
         properties: Properties,
     ) -> None:
-        self.answer = reason_code
+        self.answers.append(reason_code)
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
     def _on_disconnect(
@@ -73,16 +76,17 @@ class Publisher:
 
         Raises `LinkError` when the link ends before: whether the broker has the message is not known then.
         """
-        self._client.answer = None
+        answers = self._client.answers
+        answers.clear()
         try:
             await self._client.publish(topic, payload, qos=1, timeout=ANSWER_S)
         except ValueError as error:  # paho looks at the topic
             return f"it cannot be published: {error}"
         except aiomqtt.MqttError as error:
             raise LinkError(self._client.fault or f"the link to the broker ended: {error}") from error
-        answer = self._client.answer
-        if answer is None:
+        if not answers:
             raise LinkError("the link to the broker ended before its answer")
+        answer = answers[-1]
         if answer.is_failure:
             return f"the broker refuses it: {answer}"
         return "nobody subscribes to its topic" if answer.value == _NO_SUBSCRIBERS else ""
