@@ -142,7 +142,8 @@ def test_help_names_every_verb_and_imports_none() -> None:
         "print(sorted(name for name in sys.modules if name.startswith('gateway.')))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert all(f"    {verb} " in done.stdout for verb in cli.VERBS)
+    listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ")}
+    assert listed >= set(cli.VERBS)
     assert done.stdout.splitlines()[-1] == "['gateway.cli', 'gateway.errors']"
 
 
