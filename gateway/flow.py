@@ -242,9 +242,9 @@ class Flow:
             mirror.notify()
 
     def _in_flight(self) -> dict[str, int]:
-        """Return the highest sequence of each lane that some region has been sent."""
-        sent = [mirror.sent_up_to for mirror in self.mirrors]
-        return {lane: max((found.get(lane, 0) for found in sent), default=0) for lane in self.spool.lanes}
+        """Return the highest sequence of each lane that some region was sent, or is being sent now."""
+        wanted = [mirror.wanted_next for mirror in self.mirrors]
+        return {lane: max((found.get(lane, 0) for found in wanted), default=0) for lane in self.spool.lanes}
 
     async def _spooled(self, batch: SealedBatch) -> None:
         loop = asyncio.get_running_loop()

@@ -94,12 +94,13 @@ class Upkeep:
     async def thin(self, readers: Executor, busy: Callable[[], dict[str, int]], notify: Callable[[], None]) -> None:
         """Make the oldest batches coarser where a ring is nearly full, until cancelled.
 
-        `busy` tells the highest sequence in flight by lane; `notify` says that there is something new to mirror.
+        `busy` tells the highest sequence by lane that may be on its way to a region; `notify` says that there is
+        something new to mirror.
         """
         loop = asyncio.get_running_loop()
         while True:
-            run = self._spool.thinning(busy())
-            if run is None or not self.medium.takes_writes:
+            run = self._spool.thinning(busy()) if self.medium.takes_writes else None
+            if run is None:
                 await asyncio.sleep(THIN_S)
                 continue
             found = await loop.run_in_executor(readers, self._spool.coarser, run)

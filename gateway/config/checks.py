@@ -27,6 +27,8 @@ HEADER_ALLOWANCE_BYTES: Final = 16 * 1024
 RING_SEGMENTS_MIN: Final = 2
 """A ring frees whole segments, so it needs one to write while it frees another."""
 
+NAME_CHARACTERS_MAX: Final = 64
+
 SOCKET_PATH_BYTES_MAX: Final = 107
 """Of `sun_path`, unix(7)."""
 
@@ -139,6 +141,10 @@ def _lane(lane: schema.Lane, spool: schema.Spool, place: Place) -> Iterator[Find
     if lane.bytes_reserved > lane.bytes_max:
         sentence = f"{size_text(lane.bytes_reserved)} is more than the lane may have, {size_text(lane.bytes_max)}"
         yield Finding(f"{sentence}: lower it, or raise bytes_max", ((*place, "bytes_reserved"), (*place, "bytes_max")))
+    longest = schema.thin_lane(lane.name, lane.thin_levels)
+    if lane.policy == "thin" and len(longest) > NAME_CHARACTERS_MAX:
+        sentence = f'its coarser batches would go to the lane "{longest}", longer than {NAME_CHARACTERS_MAX} characters'
+        yield Finding(f"{sentence}: shorten the name", ((*place, "name"), (*place, "policy")))
     taken = {one.name for one in spool.lanes} & {schema.thin_lane(lane.name, level) for level in range(1, 5)}
     if lane.policy == "thin" and taken:
         sentence = f'"{min(taken)}" is the name of the lane that its coarser batches go to: name that other lane'

@@ -106,9 +106,9 @@ class MirrorDriver:
         return self._connected_at > 0.0
 
     @property
-    def sent_up_to(self) -> dict[str, int]:
-        """Per lane the highest sequence that was sent, whether it has arrived or not."""
-        return self._session.sent_up_to
+    def wanted_next(self) -> dict[str, int]:
+        """Per lane the first sequence that was not sent yet; it may be being read now."""
+        return self._session.wanted_next
 
     def status(self) -> dict[str, object]:
         """Return what people want to know of this region."""

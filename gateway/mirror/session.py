@@ -85,9 +85,9 @@ class Session:
         return dict(self._cursors)
 
     @property
-    def sent_up_to(self) -> dict[str, int]:
-        """Per lane the highest sequence that was sent, whether it has arrived or not."""
-        return {lane: following - 1 for lane, following in self._next.items()}
+    def wanted_next(self) -> dict[str, int]:
+        """Per lane the first sequence that was not sent yet; it may be being read now."""
+        return dict(self._next)
 
     @property
     def in_flight(self) -> int:

@@ -39,7 +39,10 @@ class Contents:
 
     @property
     def visible(self) -> int:
-        """The last sequence that readers may have: a batch that takes the place of others shows when they are gone."""
+        """The last sequence that readers may have now.
+
+        While a coarser batch takes the place of others, neither it nor they are to be had: no region gets both.
+        """
         return self.head.sequence if self.hidden_from is None else self.hidden_from - 1
 
     def adopt(self, segments: list[Segment], known: list[Position]) -> None:

@@ -15,7 +15,6 @@ Two locks: `_writing` lets one thread at a time change files; `_lock` guards wha
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -23,11 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.batch import envelope
-from gateway.config.schema import thin_lane
-from gateway.errors import StoreError
-from gateway.model import BatchId, Gap, SealedBatch
-from gateway.spool import books as book
-from gateway.spool import thinning
+from gateway.model import Gap, SealedBatch
 from gateway.spool.aside import Aside
 from gateway.spool.books import Books, LaneBooks
 from gateway.spool.contents import Contents
@@ -36,6 +31,7 @@ from gateway.spool.ring import Ring
 from gateway.spool.shares import Shares, draining, shapes
 from gateway.spool.slots import Slots
 from gateway.spool.status import lane_status
+from gateway.spool.thinning import Thinner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,10 +75,10 @@ class Spool:
         self._saved = b""
         self.taken_in = self._books.taken_in
         self._cursors = Cursors(disk, folder / "cursors", regions, self.report)
-        self._replaced: tuple[Ring, Ring, int, int] | None = None
         self._shapes = shapes(options)
         self._shares = Shares(options.bytes_max, options.memory_bytes_max, self._save)
         self._rings: dict[str, Ring] = {}
+        self._thinner = Thinner(node, self._rings, self._cursors, self._shares, self._lock)
         self._counts: dict[str, dict[str, int]] = {}
 
     @classmethod
@@ -105,7 +101,7 @@ class Spool:
         disk.make_folder(lanes)
         for name in [*spool._shapes, *(name for name in disk.names(lanes) if name not in spool._shapes)]:
             spool._add_ring(name)
-        spool._finish_runs()
+        spool._thinner.finish_runs_of_last_start()
         spool._note_new_regions()
         known = spool._epochs()
         if not spool._books.epoch and known:
@@ -185,48 +181,22 @@ class Spool:
             return Appended.STORED if ring.append(batch, before, at) else Appended.REFUSED
 
     def thinning(self, busy: Mapping[str, int]) -> Run | None:
-        """Return what is to be made coarser now, if anything; `busy` is the highest sequence in flight by lane."""
-        if self._replaced is not None:
-            return None
+        """Return what is to be made coarser now, if anything; call `thin` with it in any case.
+
+        `busy` is the highest sequence by lane that may be on its way to a region. Until `thin`, regions get nothing of
+        the run.
+        """
         with self._lock:
-            for name, ring in self._rings.items():
-                run = thinning.wanted(ring, self._cursors.lowest_required(name), busy.get(name, 0))
-                if run is not None:
-                    return run
-        return None
+            return self._thinner.wanted(busy)
 
     def coarser(self, run: Run) -> Coarser | None:
         """Return what a run becomes, None when it cannot be made smaller. Slow, for a thread of its own."""
-        ring = self._rings[run.lane]
-        batches = [ring.reader.read(record.sequence) for record in run.records]
-        before = ring.contents.books.lost_under(book.THINNED)[1]
-        return thinning.coarser(run, [one for one in batches if isinstance(one, SealedBatch)], self._node, before)
+        return self._thinner.coarser(run)
 
     def thin(self, run: Run, found: Coarser | None, at: int) -> None:
         """Let the coarser batch take the place of its run. Raises `StoreError`: the next `sync` goes on with it."""
         with self._writing:
-            source = self._rings[run.lane]
-            source.thin_after = run.last
-            if found is None:
-                return
-            target = self._rings[thin_lane(run.base, found.level)]
-            place = target.contents.head
-            identity = BatchId(self._node, target.name, self.epoch, place.sequence + 1)
-            batch = envelope.seal(replace(found.batch, id=identity, readings_before=place.readings), found.boot)
-            if target.is_held:
-                raise StoreError(f"lane {target.name} takes nothing now")
-            target.contents.hidden_from = identity.sequence
-            is_stored = False
-            try:
-                is_stored = target.append(batch, place.readings, at)
-            finally:
-                if not is_stored:
-                    target.contents.hidden_from = None
-            if not is_stored:
-                raise StoreError(f"lane {target.name} takes nothing now")
-            self._replaced = (source, target, run.first, run.last)
-            target.sync(at)
-            self._finish_run()
+            self._thinner.replace(run, found, self.epoch, at)
 
     def read(self, lane: str, sequence: int) -> SealedBatch | Gap | None:
         """Return a batch, the gap that covers it, or None beyond the head. From any thread. Raises `StoreError`.
@@ -281,7 +251,7 @@ class Spool:
         with self._writing:
             for ring in list(self._rings.values()):
                 ring.sync(at)
-            self._finish_run()
+            self._thinner.finish()
 
     def expire(self, at: int) -> None:
         """Give up what is older than its lane allows, at the node's own time `at` (ns). Raises `StoreError`."""
@@ -345,28 +315,6 @@ class Spool:
             self._counts[name] = {"known": 0, "conflicts": 0}
             self._rings[name] = ring
         return ring
-
-    def _finish_run(self) -> None:
-        """Let go of the run whose coarser batch is durable now."""
-        if self._replaced is not None:
-            source, target, first, last = self._replaced
-            self._replaced = None
-            with self._lock:
-                thinning.finish(source, first, last)
-                target.contents.hidden_from = None
-            source.doom_empty()
-            self._save()
-            self._shares.bury()
-
-    def _finish_runs(self) -> None:
-        """Turn runs into ranges whose coarser batch became durable just before a crash."""
-        for ring in self._rings.values():
-            newest = self.newest(ring.name)
-            mark = None if newest is None else envelope.peek(newest.data).thinned
-            if mark is not None and mark.lane in self._rings:
-                thinning.finish(self._rings[mark.lane], mark.first, mark.last)
-        for ring in self._rings.values():
-            ring.doom_empty()
 
     def _note_new_regions(self) -> None:
         if any(ring.contents.head.sequence for ring in self._rings.values()):

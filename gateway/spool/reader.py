@@ -67,13 +67,16 @@ class Reader:
             failures = failures + 1 if found == tried else 1
             tried = found
 
-    def holds(self, batch: SealedBatch) -> bool:
-        """Say whether what is stored under the sequence is this batch; also when it cannot be compared any more."""
-        sequence = batch.id.sequence
+    def stored(self, sequence: int) -> SealedBatch | None:
+        """Return what is stored under a sequence, hidden or not; None when it is not there or cannot be read."""
         with self._lock:
             unsynced = self._contents.unsynced.get(sequence)
             found = self._contents.find(sequence)
-        stored = unsynced[0] if unsynced else self.load(*found) if found else None
+        return unsynced[0] if unsynced else self.load(*found) if found else None
+
+    def holds(self, batch: SealedBatch) -> bool:
+        """Say whether what is stored under the sequence is this batch; also when it cannot be compared any more."""
+        stored = self.stored(batch.id.sequence)
         return stored is None or (stored.id.epoch, stored.hash) == (batch.id.epoch, batch.hash)
 
     def load(self, segment: Segment, record: Record) -> SealedBatch | None:

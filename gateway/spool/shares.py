@@ -127,9 +127,13 @@ class Shares:
     def bury(self) -> None:
         """Remove what is doomed, once books and cursors are durable. Raises `StoreError`: it may be tried again."""
         if any(ring.has_doomed for ring in self.rings):
-            self._save()
-            for ring in self.rings:
-                ring.bury()
+            self.settle()
+
+    def settle(self) -> None:
+        """Make books and cursors durable, and remove what is doomed. Raises `StoreError`: it may be tried again."""
+        self._save()
+        for ring in self.rings:
+            ring.bury()
 
     @property
     def _used(self) -> int:

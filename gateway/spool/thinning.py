@@ -10,27 +10,32 @@ Nothing may be lost or doubled by a crash in between: the new batch names the ru
 durable before the run becomes a range (`thinned`) in the books. At opening, a run that the newest batch of a level
 names and that is still on disk becomes that range then.
 
-Batches that are in flight to a region are left alone; so are those of a segment that is still written to.
+Batches that may be on their way to a region are left alone; so are those of a segment that is still written to. From
+its choice until it is replaced, a run and what takes its place are hidden from the regions: none gets both.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.batch import envelope, thin
 from gateway.batch.decode import DecodedBatch, decode
 from gateway.config.schema import thin_lane
-from gateway.errors import BatchError
+from gateway.errors import BatchError, StoreError
 from gateway.ledger import THINNED
 from gateway.model import BatchId, OpenBatch, Thinned
 from gateway.spool import books as book
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from threading import Lock
 
     from gateway.model import SealedBatch
+    from gateway.spool.cursor import Cursors
     from gateway.spool.format import Record
     from gateway.spool.ring import Ring
+    from gateway.spool.shares import Shares
 
 THIN_AT: Final = 0.75
 READINGS_MAX: Final = 200_000
@@ -57,7 +62,98 @@ class Coarser(NamedTuple):
     boot: str
 
 
-def wanted(ring: Ring, passed: int | None, busy: int) -> Run | None:
+class Thinner:
+    """Chooses runs, computes what they become, and lets that take their place. `lock` guards what readers see."""
+
+    def __init__(self, node: str, rings: Mapping[str, Ring], cursors: Cursors, shares: Shares, lock: Lock) -> None:
+        self._node = node
+        self._rings = rings
+        self._cursors = cursors
+        self._shares = shares
+        self._lock = lock
+        self._replaced: tuple[Ring, Ring, Run] | None = None
+
+    def wanted(self, busy: Mapping[str, int]) -> Run | None:
+        """Return the run that is to be made coarser now, and hide it; the lock is held."""
+        if self._replaced is None:
+            for name, ring in self._rings.items():
+                run = _run_of(ring, self._cursors.lowest_required(name), busy.get(name, 0))
+                if run is not None:
+                    ring.contents.hidden_from = run.first
+                    return run
+        return None
+
+    def coarser(self, run: Run) -> Coarser | None:
+        """Return what a run becomes, its identity not yet given; None when no level makes it smaller.
+
+        Reads and computes for up to a second, from any thread; raises nothing.
+        """
+        ring = self._rings[run.lane]
+        batches = [ring.reader.stored(record.sequence) for record in run.records]
+        before = ring.contents.books.lost_under(book.THINNED)[1]
+        return _coarser(run, [batch for batch in batches if batch is not None], self._node, before)
+
+    def replace(self, run: Run, found: Coarser | None, epoch: int, at: int) -> None:
+        """Append what a run becomes, make it durable, and let the run go; in the writer's turn. Raises `StoreError`."""
+        source = self._rings[run.lane]
+        source.thin_after = run.last
+        try:
+            if found is not None:
+                self._append(source, run, found, epoch, at)
+        finally:
+            if self._replaced is None:
+                source.contents.hidden_from = None
+
+    def _append(self, source: Ring, run: Run, found: Coarser, epoch: int, at: int) -> None:
+        target = self._rings[thin_lane(run.base, found.level)]
+        place = target.contents.head
+        identity = BatchId(self._node, target.name, epoch, place.sequence + 1)
+        batch = envelope.seal(replace(found.batch, id=identity, readings_before=place.readings), found.boot)
+        if target.is_held:
+            raise StoreError(f"lane {target.name} takes nothing now")
+        target.contents.hidden_from = identity.sequence
+        is_stored = False
+        try:
+            is_stored = target.append(batch, place.readings, at)
+        finally:
+            if not is_stored:
+                target.contents.hidden_from = None
+        if is_stored:
+            self._replaced = (source, target, run)
+            target.sync(at)
+            self.finish()
+
+    def finish(self) -> None:
+        """Let go of the run whose coarser batch is durable now, if there is one; in the writer's turn."""
+        if self._replaced is None:
+            return
+        source, target, run = self._replaced
+        self._replaced = None
+        with self._lock:
+            _let_go(source, run.first, run.last)
+            source.contents.hidden_from = target.contents.hidden_from = None
+        source.doom_empty()
+        self._shares.settle()  # before the next run: at opening only the newest coarser batch is looked at
+
+    def finish_runs_of_last_start(self) -> None:
+        """Let go of the runs whose coarser batch became durable just before a crash; at opening."""
+        for ring in self._rings.values():
+            newest = ring.reader.stored(ring.contents.head.sequence)
+            mark = None if newest is None else _mark_of(newest)
+            if mark is not None and mark.lane in self._rings:
+                _let_go(self._rings[mark.lane], mark.first, mark.last)
+        for ring in self._rings.values():
+            ring.doom_empty()
+
+
+def _mark_of(batch: SealedBatch) -> Thinned | None:
+    try:
+        return envelope.peek(batch.data).thinned
+    except BatchError:
+        return None
+
+
+def _run_of(ring: Ring, passed: int | None, busy: int) -> Run | None:
     """Return the run of a ring that is to be made coarser now; the lock is held.
 
     `passed` is the sequence that all required regions have, None without any; `busy` the highest that is in flight.
@@ -83,7 +179,7 @@ def wanted(ring: Ring, passed: int | None, busy: int) -> Run | None:
     return Run(ring.name, ring.shape.base, records[0].sequence, records[-1].sequence, records, levels)
 
 
-def coarser(run: Run, batches: Sequence[SealedBatch], node: str, thinned_before: int) -> Coarser | None:
+def _coarser(run: Run, batches: Sequence[SealedBatch], node: str, thinned_before: int) -> Coarser | None:
     """Return what a run becomes, its identity not yet given; None when no level makes it smaller, or one is damaged."""
     try:
         decoded = [decode(batch.data) for batch in batches]
@@ -112,7 +208,7 @@ def coarser(run: Run, batches: Sequence[SealedBatch], node: str, thinned_before:
     return None
 
 
-def finish(source: Ring, first: int, last: int) -> None:
+def _let_go(source: Ring, first: int, last: int) -> None:
     """Turn what is still there of a run into a range; the lock is held."""
     for segment in source.contents.segments:
         records = [record for record in segment.table if first <= record.sequence <= last]

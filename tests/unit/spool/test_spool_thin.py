@@ -137,6 +137,9 @@ def test_what_is_delivered_or_in_flight_is_left_as_it_is() -> None:
     run = spool.thinning({LANE: 40})
     assert run is not None
     assert run.first == 41
+    assert spool.head(LANE) == 40, "no region gets the run while it is worked on"
+    spool.thin(run, None, 0)
+    assert spool.head(LANE) == 250
     spool.acknowledge("one", LANE, 250)
     assert spool.thinning({}) is None
     spool.save_cursors()
