@@ -54,6 +54,8 @@ _COLUMNS: Final = "key, cast(wall_ns as integer)," + ",".join(
 )
 _TRIM: Final = "delete from {0} where key <= (select key from {0} order by key desc limit 1 offset ?)"
 _DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What a database raises; the second where text in a damaged one, also in SQLite's own message of it, is no UTF-8."""
 _PRIMARY_CODE: Final = 0xFF  # SQLite's extended codes hold the plain one in their low byte
 
 
@@ -68,15 +70,15 @@ class Quarantine:
         self._connection: sqlite3.Connection | None = None
         try:
             self._connection = self._opened()
-        except (sqlite3.Error, OSError) as error:
+        except (*_FAULTS, OSError) as error:
             self._note(error)
 
     def _opened(self) -> sqlite3.Connection:
         """Return the table ready for use; a damaged file is moved aside for it."""
         try:
             return _open(self._path, BUSY_S)
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & _PRIMARY_CODE not in _DAMAGE:
+        except _FAULTS as error:
+            if not _is_damage(error):
                 raise
             aside = self._path.with_name(self._path.name + ".damaged")
             log.warning("the quarantine is damaged (%s), moved to %s", error, aside)
@@ -93,7 +95,7 @@ class Quarantine:
                 self._untrimmed += len(rows)
                 if self._untrimmed >= _TRIM_EVERY:
                     self._trim(connection)
-        except (sqlite3.Error, OSError) as error:
+        except (*_FAULTS, OSError) as error:
             self.counts["unkept"] += len(rows)
             self._note(error)
         else:
@@ -115,6 +117,12 @@ class Quarantine:
         """Close the file."""
         if self._connection is not None:
             self._connection.close()
+
+
+def _is_damage(error: Exception) -> bool:
+    """Say whether the content of the file is wrong; Python gives no code where it could not read the text."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & _PRIMARY_CODE in _DAMAGE
 
 
 def _values(one: Quarantined) -> tuple[object, ...]:

@@ -3,7 +3,8 @@
 Three steps, each only where it is set, in this order: every n-th row; at most one row in an interval of event time; and
 per field a deadband, which leaves a value out until it differs from the last one that went on by at least the band, or
 that one is as old as the silence allows. Text and booleans under a deadband go on when they change. Time is always the
-row's own, so the outcome is the same however fast the rows come.
+row's own, so the outcome is the same however fast the rows come. Interval and silence count in both directions: when a
+clock that was ahead is set right, rows that lie far before the last one kept go on, they do not wait until it is past.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Sampler:
             if skipped:
                 return _NOTHING
         if steps.interval_ns:
-            if self._kept_ns is not None and time_ns - self._kept_ns < steps.interval_ns:
+            if self._kept_ns is not None and abs(time_ns - self._kept_ns) < steps.interval_ns:
                 return _NOTHING
             self._kept_ns = time_ns
         if steps.deadband:
@@ -72,7 +73,11 @@ class Sampler:
             if value is None:
                 continue
             last = memory.get(name)
-            if last is None or _is_change(last[0], value, band) or (silence_ns and time_ns - last[1] >= silence_ns):
+            if (
+                last is None
+                or _is_change(last[0], value, band)
+                or (silence_ns and abs(time_ns - last[1]) >= silence_ns)
+            ):
                 memory[name] = (_remembered(value), time_ns)
             else:
                 del row[name]

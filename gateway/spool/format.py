@@ -19,7 +19,7 @@ offset (8 each) and length of the frame's body (4).
     32      8     size of the file in bytes             28      32    content hash, then zeros
     40      8     `at` when it was begun                60      4     CRC-32C of bytes 0 to 59, seeded with the uuid
     48      8     offset of the index, 0 without one
-    56      4     zero
+    56      4     CRC-32C of the lane's name
     60      4     CRC-32C of bytes 0 to 59
 
 `at` is the node's own time in ns, which never runs backwards; only the copy at the end of the file can name an index.
@@ -49,7 +49,7 @@ HASH_BYTES_MAX: Final = 32
 INDEX: Final = 3
 """Kind of the frame that lists a finished segment's batches."""
 
-_SEGMENT = struct.Struct("<4sHxx16sQQQQ4x")
+_SEGMENT = struct.Struct("<4sHxx16sQQQQI")
 _STAMP = struct.Struct("<QQQB3x32s")
 _SLOT = struct.Struct("<4sIQI")
 _CRC = struct.Struct("<I")
@@ -77,13 +77,17 @@ ORIGIN: Final = Position(0, 0, 0)
 
 
 class SegmentHeader(NamedTuple):
-    """What a segment says of itself; `began_at` is ns of the node's own time, `index_at` an offset or 0."""
+    """What a segment says of itself; `began_at` is ns of the node's own time, `index_at` an offset or 0.
+
+    `lane` is the checksum of the lane's name.
+    """
 
     uuid: bytes
     first: int
     size: int
     began_at: int
     index_at: int
+    lane: int
 
 
 class Record(NamedTuple):
@@ -120,6 +124,11 @@ def first_of(name: str) -> int | None:
     """Return the first sequence of the segment called `name`, or None when it is no segment."""
     stem = name.removesuffix(SUFFIX)
     return int(stem) if name.endswith(SUFFIX) and stem.isascii() and stem.isdigit() else None
+
+
+def lane_checksum(lane: str) -> int:
+    """Return what a segment says of its lane."""
+    return int(value(lane.encode()))
 
 
 def segment_header(header: SegmentHeader) -> bytes:

@@ -74,6 +74,9 @@ class Opening:
             if header is None or header.first != first:
                 self._set_aside(path, why or "is not the segment that its name says")
                 return None
+            if header.lane != layout.lane_checksum(self.folder.name):
+                self._set_aside(path, "belongs to another lane")
+                return None
             segment = Segment(path, header._replace(size=size))
             if following is not None and self._is_indexed(segment, handle, header.index_at, following):
                 return segment

@@ -90,6 +90,7 @@ class Segment:
         self.first = header.first
         self.size = header.size
         self.began_at = header.began_at
+        self._lane = header.lane
         self.ended_at: int | None = None
         self.end = layout.HEADER_BYTES
         self.handle: int | None = None
@@ -103,7 +104,7 @@ class Segment:
         """
         path = folder / layout.file_name(first)
         aside = path.with_name(path.name + _ASIDE)
-        segment = cls(path, SegmentHeader(os.urandom(16), first, size, at, 0))
+        segment = cls(path, SegmentHeader(os.urandom(16), first, size, at, 0, layout.lane_checksum(folder.name)))
         disk.remove(aside)
         handle = disk.open(aside, create=True)
         try:
@@ -180,4 +181,5 @@ class Segment:
         self.close(disk)
 
     def _header(self, index: int = 0) -> bytes:
-        return layout.segment_header(SegmentHeader(self.uuid, self.first, self.size, self.began_at, index))
+        header = SegmentHeader(self.uuid, self.first, self.size, self.began_at, index, self._lane)
+        return layout.segment_header(header)

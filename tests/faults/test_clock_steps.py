@@ -1,9 +1,10 @@
 """The wall clock steps while windows are open, or a box boots in 1970: nothing is lost, and no deadline waits for it.
 
-A whole node runs on the real timeline, with a clock whose wall time jumps. Sensors of six kinds speak once a second,
+A whole node runs on the real timeline, with a clock whose wall time jumps. Sensors of seven kinds speak once a second,
 some with a time of their own, which is right. What has to reach the region is computed once more, plainly, from what
-was said and when it came: time of arrival or of the payload, deadband, windows with lateness and silence, and the
-refusal of times that lie ahead of a clock that is set. The node is killed, or its power is cut, in the middle of each.
+was said and when it came: time of arrival or of the payload, deadband, interval, windows with lateness and silence, and
+the refusal of times that lie ahead of a clock that is set. The node is killed, or its power is cut, in the middle of
+each.
 
 GATEWAY_LONG=1 restarts it at each turn, else at a few; GATEWAY_SEED gives the chance of the power cuts.
 """
@@ -40,6 +41,7 @@ YEARS = 10 * 365 * 24 * HOUR
 TURNS = 60
 AHEAD_S = 300
 BAND = 3.0
+INTERVAL = schema.Sample(interval_ns=4 * S, deadband={"n": BAND}, silence_ns=9 * S)
 WINDOW = schema.Window(size_ns=10 * S, lateness_ns=2 * S, idle_ns=15 * S, functions=("count", "sum"))
 TIME = schema.Time(field="t", unit="s", ahead_ns=AHEAD_S * S)
 LANES = (
@@ -50,6 +52,7 @@ ROUTES = (
     schema.Route(name="alarm", topics=("alarm/+",), lane="alarm"),
     schema.Route(name="raw", topics=("raw/+",), lane="telemetry"),
     schema.Route(name="band", topics=("band/+",), lane="telemetry", sample=schema.Sample(deadband={"n": BAND})),
+    schema.Route(name="interval", topics=("interval/+",), lane="telemetry", sample=INTERVAL),
     schema.Route(name="timed", topics=("timed/+",), lane="telemetry", time=TIME),
     schema.Route(name="window", topics=("window/+",), lane="telemetry", window=WINDOW),
     schema.Route(name="timed-window", topics=("timed-window/+",), lane="telemetry", window=WINDOW, time=TIME),
@@ -156,6 +159,12 @@ def expected(said: list[Said]) -> Expected:
         if ones[0].kind == "band":
             kept = oracle.outside_deadband(points, BAND, 0)
             found.sampled_out += len(points) - len(kept)
+            points = kept
+        if ones[0].kind == "interval":
+            kept = oracle.at_intervals(points, INTERVAL.interval_ns)
+            kept = oracle.outside_deadband(kept, BAND, INTERVAL.silence_ns)
+            found.sampled_out += len(points) - len(kept)
+            assert len(kept) >= len(points) // 9, "a step of the clock has silenced a sensor"
             points = kept
         found.readings.update(Dated(topic, "n", *point) for point in points)
     return found

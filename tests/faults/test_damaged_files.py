@@ -118,3 +118,17 @@ def test_a_copy_under_another_name_changes_nothing_or_is_told(crashed, quarantin
                         yield f"{path} copied to {name.name}", changed(crashed.files, name, crashed.files[path])
 
     assert run_all(crashed, quarantine, damages()) > 10
+
+
+def test_a_segment_that_moved_to_the_other_lane_costs_at_most_what_is_told(crashed, quarantine) -> None:
+    def damages() -> Damages:
+        kinds = by_kind(crashed.files)
+        lanes = [kinds["spool/lanes/alarm.seg"], kinds["spool/lanes/telemetry.seg"]]
+        for source, target in (lanes, lanes[::-1]):
+            for path in source:
+                for name in {path.name, *(other.name for other in target)}:
+                    moved = changed(crashed.files, target[0].with_name(name), crashed.files[path])
+                    yield f"{path} copied to {target[0].with_name(name)}", moved
+                    yield f"{path} moved to {target[0].with_name(name)}", changed(moved, path, None)
+
+    assert run_all(crashed, quarantine, damages()) > 20

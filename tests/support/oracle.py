@@ -25,22 +25,22 @@ def every(points: Sequence[Point], number: int) -> list[Point]:
 
 
 def at_intervals(points: Sequence[Point], interval_ns: int) -> list[Point]:
-    """Return those that lie at least an interval after the last one returned."""
+    """Return those that lie at least an interval from the last one returned, after it or before it."""
     kept: list[Point] = []
     for point in points:
-        if not kept or point.time_ns - kept[-1].time_ns >= interval_ns:
+        if not kept or abs(point.time_ns - kept[-1].time_ns) >= interval_ns:
             kept.append(point)
     return kept
 
 
 def outside_deadband(points: Sequence[Point], band: float, silence_ns: int) -> list[Point]:
-    """Return those that differ from the last one returned by at least `band`, or lie `silence_ns` after it."""
+    """Return those that differ from the last one returned by at least `band`, or lie `silence_ns` from it."""
     kept: list[Point] = []
     for point in points:
         if (
             not kept
             or abs(point.value - kept[-1].value) >= band
-            or (silence_ns and point.time_ns - kept[-1].time_ns >= silence_ns)
+            or (silence_ns and abs(point.time_ns - kept[-1].time_ns) >= silence_ns)
         ):
             kept.append(point)
     return kept
