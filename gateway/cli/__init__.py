@@ -50,6 +50,7 @@ VERBS: Final = {
     "status": "show what the running gateway is doing",
     "region": "run the central side",
     "quarantine": "look at messages that could not be decoded, publish them again, remove them",
+    "journal": "look at the log of inputs, find what is damaged",
     "batch": "read batch files",
     "dev-pki": "make certificates for development",
     "demo": "run a whole site and region on this machine, cut and kill them, and show the books",

@@ -54,7 +54,7 @@ class CheckpointStore:
         for name in reversed(self._names()):
             try:
                 data = self._disk.load(self._folder / name)
-                checkpoint, slices = codec.checkpoint_of(data, _position_of(name))
+                checkpoint, slices = codec.checkpoint_of(data, position_of(name))
             except StoreError as error:
                 notes.append(f"checkpoint {name} cannot be used: {error.fault}")
                 self._unusable.add(name)
@@ -85,14 +85,14 @@ class CheckpointStore:
         names = self._names()
         for name in names[:-_KEPT]:
             self._disk.remove(self._folder / name)
-        return _position_of(names[-_KEPT:][0])
+        return position_of(names[-_KEPT:][0])
 
     def keep_newest_only(self) -> int | None:
         """Drop all but the newest checkpoint, where two find no room; return its position. Raises `StoreError`."""
         names = self._names()
         for name in names[:-1]:
             self._disk.remove(self._folder / name)
-        return _position_of(names[-1]) if names else None
+        return position_of(names[-1]) if names else None
 
     def _put_aside(self, names: set[str]) -> None:
         for name in names.intersection(self._names()):
@@ -100,11 +100,7 @@ class CheckpointStore:
         self._unusable -= names
 
     def _names(self) -> list[str]:
-        return [
-            name
-            for name in self._disk.names(self._folder)
-            if name.endswith(_SUFFIX) and name.removesuffix(_SUFFIX).isdigit()
-        ]
+        return checkpoint_names(self._disk, self._folder)
 
 
 class CheckpointWriter:
@@ -170,5 +166,12 @@ class CheckpointWriter:
         self._disk.close(handle)
 
 
-def _position_of(name: str) -> int:
+def checkpoint_names(disk: Disk, folder: Path) -> list[str]:
+    """Return the names of all checkpoints in a folder, the oldest first."""
+    names = disk.names(folder)
+    return [name for name in names if name.endswith(_SUFFIX) and name.removesuffix(_SUFFIX).isdigit()]
+
+
+def position_of(name: str) -> int:
+    """Return the position that the name of a checkpoint tells."""
     return int(name.removesuffix(_SUFFIX))

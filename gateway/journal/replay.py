@@ -10,16 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway import frame
 from gateway.errors import StoreError
 from gateway.journal import format as layout
 from gateway.journal.files import journal_files
+from gateway.journal.frames import Found, Pieces, frames
 from gateway.model import MessageGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from gateway import frame
     from gateway.disk import Disk
     from gateway.model import Entry
 
@@ -78,40 +79,26 @@ def _note_gap(name: str, position: int, report: Report) -> None:
 def _frames(disk: Disk, path: Path, report: Report) -> Iterator[tuple[frame.Header, bytes]]:
     """Yield every frame of one file that validates, with a note for everything else that is not zeros."""
     try:
-        data = disk.load(path)
+        with Pieces(disk, path) as pieces:
+            head = pieces.read(0, layout.FILE_HEADER_BYTES)
+            opened = layout.parse_file_header(head)
+            if opened is None:
+                report.damaged = True
+                report.notes.append(f"{path.name} {unreadable(head)}, {pieces.size} bytes skipped")
+                return
+            uuid, _ = opened
+            for found in frames(pieces, uuid):
+                if isinstance(found, Found):
+                    yield found.header, found.body
+                elif found.size:
+                    left_out = f"{found.size} bytes at {found.offset} do not validate and are left out"
+                    report.notes.append(f"{path.name}: {left_out}")
     except StoreError as error:
         report.damaged = True
         report.notes.append(f"{path.name}: {error}")
-        return
-    opened = layout.parse_file_header(data)
-    if opened is None:
-        report.damaged = True
-        version = layout.other_version(data)
-        why = f"is of version {version}, this program reads {layout.VERSION}" if version else "has a damaged header"
-        report.notes.append(f"{path.name} {why}, {len(data)} bytes skipped")
-        return
-    uuid, _ = opened
-    offset: int | None = layout.FILE_HEADER_BYTES
-    while offset is not None:
-        whole = frame.whole_at(uuid, data, offset)
-        if whole is not None:
-            yield whole
-            offset += whole[0].frame_bytes
-            continue
-        resumed = _next_frame(uuid, data, offset + frame.ALIGNMENT)
-        skipped = len(data[offset:resumed].rstrip(b"\0"))
-        if skipped:
-            report.notes.append(f"{path.name}: {skipped} bytes at {offset} do not validate and are left out")
-        offset = resumed
 
 
-def _next_frame(uuid: bytes, data: bytes, offset: int) -> int | None:
-    """Return the offset of the next frame whose header validates."""
-    while True:
-        offset = data.find(frame.MAGIC, offset)
-        if offset < 0:
-            return None
-        aligned = (offset - layout.FILE_HEADER_BYTES) % frame.ALIGNMENT == 0
-        if aligned and frame.parse_header(uuid, data[offset : offset + frame.HEADER_BYTES]) is not None:
-            return offset
-        offset += 1
+def unreadable(head: bytes) -> str:
+    """Return why a journal file with such a header cannot be read."""
+    version = layout.other_version(head)
+    return f"is of version {version}, this program reads {layout.VERSION}" if version else "has a damaged header"
