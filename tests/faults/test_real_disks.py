@@ -104,7 +104,7 @@ def test_a_daemon_killed_on_a_full_disk_starts_on_it_and_goes_on_when_there_is_s
 @pytest.mark.usefixtures("small_tmpfs")
 def test_a_ring_wider_than_its_disk_loses_its_oldest_batches_and_says_exactly_which(tmp_path) -> None:
     with disk_bench(tmp_path, settings=NO_SPARE_SPACE, lane=EVICTS) as bench:
-        stream = bench.start(noise_bytes=12_000, rate=1000)
+        stream = bench.start(noise_bytes=12_000, rate=300)
         bench.central.kill()
 
         def lost() -> int:
