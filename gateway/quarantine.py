@@ -279,17 +279,16 @@ def _asked(path: Path, how: str, question: Callable[[sqlite3.Connection], T]) ->
 def _reported(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
-        hint = {
+    except _FAULTS as error:
+        hints = {
             sqlite3.SQLITE_BUSY: "the gateway is writing to it: try again",
             sqlite3.SQLITE_READONLY: "run it as the gateway's user",
             sqlite3.SQLITE_CANTOPEN: "run it as the gateway's user; a copy needs a folder that can be written",
-            **dict.fromkeys(_DAMAGE, "the gateway moves it aside at its next start"),
         }
-        raise StoreError(
-            f"the quarantine {path} cannot be used: {error}", hint=hint.get(code, ""), path=path
-        ) from error
+        hint = hints.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE, "")
+        if _is_damage(error):
+            hint = "the gateway moves a damaged file aside at its next start"
+        raise StoreError(f"the quarantine {path} cannot be used: {error}", hint=hint, path=path) from error
 
 
 class Editor:
