@@ -222,6 +222,7 @@ class _Walk:
             except StoreError as error:
                 if _is_gone(error):
                     continue
+                self._begin(file.first, file.name, is_sure=False)
                 why = f"the disk cannot read it: {error.fault}"
                 self._pend(Finding(DAMAGED, file.name, state.bytes_used or None, why=why))
             self._found.files.append(state)
@@ -239,14 +240,15 @@ class _Walk:
                 self._advance(pieces.size)
                 return
             state.bytes_used = done = len(head)
+            self._advance(done)
             for one in frames(pieces, opened[0]):
                 if isinstance(one, Found):
                     state.bytes_used = one.offset + one.header.frame_bytes
                     self._take(file.name, state, one, following)
                 else:
                     self._skip(file.name, one)
-                self._advance(max(0, state.bytes_used - done))
-                done = max(done, state.bytes_used)
+                self._advance(state.bytes_used - done)
+                done = state.bytes_used
             self._advance(max(0, pieces.size - done))
 
     def _begin(self, first: int, name: str, *, is_sure: bool) -> None:
