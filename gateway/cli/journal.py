@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ("file", "first", "entries", "messages", "used", "allocated", "from", "to", "state")
 _NUMBERS: Final = {1, 2, 3, 4, 5}
-_CHECKPOINT_COLUMNS: Final = ("checkpoint", "needs", "bytes", "taken", "epoch", "state", "journal from there")
+_CHECKPOINT_COLUMNS: Final = ("checkpoint", "needs", "bytes", "taken", "epoch", "journal from there", "state")
 _STATES: Final = {TORN: "torn tail", UNCLEAR: "tail unclear"}
 _KINDS: Final = {
     TORN: "torn tail",
@@ -79,9 +79,13 @@ def _check_json(found: Inspection) -> str:
 def listing(found: Inspection) -> list[str]:
     """Return `ls` for people."""
     lines = table([_COLUMNS, *map(_cells, found.files)], _NUMBERS) if found.files else ["no journal file"]
+    return [*lines, "", _content(found), *(f"put aside: {name}" for name in found.aside)]
+
+
+def _content(found: Inspection) -> str:
     entries, messages = (sum(getattr(one, name) for one in found.files) for name in ("entries", "messages"))
-    lines += ["", f"{len(found.files)} files, {entries:,} entries, {messages:,} messages"]
-    return lines + [f"put aside: {name}" for name in found.aside]
+    files = "1 file" if len(found.files) == 1 else f"{len(found.files)} files"
+    return f"{files}, {entries:,} entries, {messages:,} messages, next position {found.next_position}"
 
 
 def _cells(one: FileState) -> tuple[str, ...]:
@@ -102,9 +106,8 @@ def verdict(found: Inspection) -> list[str]:
 
 def sentence(one: Finding) -> str:
     """Return one finding."""
-    place = one.file if one.offset is None else f"{one.file} at {one.offset}"
-    said = f"{place}: " if place else ""
-    said += _KINDS[one.kind]
+    place = one.file or "journal"
+    said = f"{place if one.offset is None else f'{place} at {one.offset}'}: {_KINDS[one.kind]}"
     if one.size:
         said += f", {one.size:,} bytes"
     said += f" ({one.why})" if one.why else ""
@@ -126,21 +129,12 @@ def _loss(one: Finding) -> str:
 
 def _checkpoint_cells(one: CheckpointState) -> tuple[str, ...]:
     taken = "-" if one.wall_ns is None else moment(one.wall_ns)
-    state = one.fault or "whole"
-    return (
-        one.name,
-        str(one.position),
-        f"{one.size:,}",
-        taken,
-        str(one.epoch),
-        state,
-        "yes" if one.has_journal else "NO",
-    )
+    numbers = (str(one.position), f"{one.size:,}", taken, str(one.epoch))
+    return (one.name, *numbers, "yes" if one.has_journal else "NO", one.fault or "whole")
 
 
 def _sum(found: Inspection) -> Iterator[str]:
-    entries, messages = (sum(getattr(one, name) for one in found.files) for name in ("entries", "messages"))
-    yield f"{len(found.files)} files, {entries:,} entries, {messages:,} messages, next position {found.next_position}"
+    yield _content(found)
     newest = found.newest_whole
     if newest is None:
         yield "no whole checkpoint: a start replays the journal from its beginning"
