@@ -176,7 +176,7 @@ def _hold_together(found: Inspection) -> None:
         found.findings.insert(0, Finding(MISSING, "", first=start, last=found.first - 1))
     elif found.files and start > found.next_position:
         found.findings.append(Finding(MISSING, "", first=found.next_position, last=start - 1))
-    if newest and not found.files:
+    if start and not found.files:  # a node that has not taken in anything yet has a checkpoint of position 0 alone
         found.findings.append(Finding(MISSING, "", first=start, why="there is no journal file"))
     lost = [(one.first, one.last) for one in found.findings if one.is_damage and one.first is not None]
     for checkpoint in found.checkpoints:
@@ -221,6 +221,7 @@ class _Walk:
                 self._read(file, state, following)
             except StoreError as error:
                 if _is_gone(error):
+                    self._forget()
                     continue
                 self._begin(file.first, file.name, is_sure=False)
                 why = f"the disk cannot read it: {error.fault}"
@@ -228,6 +229,13 @@ class _Walk:
             self._found.files.append(state)
         self._end()
         self._found.next_position = self._expected or 0
+
+    def _forget(self) -> None:
+        """A daemon trims the journal: what was read so far is gone, too."""
+        self._found.files.clear()
+        self._found.findings.clear()
+        self._pending.clear()
+        self._expected = None
 
     def _read(self, file: JournalFile, state: FileState, following: int | None) -> None:
         with Pieces(self._disk, self._folder / file.name) as pieces:

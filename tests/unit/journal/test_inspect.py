@@ -229,32 +229,37 @@ def test_a_journal_that_does_not_go_on_from_the_newest_checkpoint_has_missing_po
 
 def test_a_checkpoint_without_any_journal_file_is_damage_and_an_empty_folder_is_none(tmp_path) -> None:
     assert not inspect(Disk(), tmp_path).is_damaged
+    checkpoint(tmp_path, 0)
+    assert not inspect(Disk(), tmp_path).is_damaged, "as after a first start without input"
     checkpoint(tmp_path, 3)
     found = inspect(Disk(), tmp_path)
     assert [(one.kind, one.first, one.last) for one in found.findings] == [(MISSING, 3, None)]
 
 
 class Trimming(Disk):
-    """A disk on which a daemon removes the first file of the journal as soon as it was listed."""
+    """A disk on which a daemon removes files of the journal when the last of them is about to be read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, *paths: Path) -> None:
         super().__init__()
-        self.path = path
+        self.paths = paths
         self.opened = 0
 
     def open(self, path: Path, *, create: bool = False) -> int:
-        self.opened += path == self.path
+        self.opened += path == self.paths[-1]
         if self.opened == 2:  # the first time is the look at its header
-            self.path.unlink(missing_ok=True)
+            for each in self.paths:
+                each.unlink(missing_ok=True)
         return super().open(path, create=create)
 
 
-def test_a_file_that_a_daemon_removes_meanwhile_is_passed_over(tmp_path) -> None:
-    first, second = journal(tmp_path, [3, 3])
+@pytest.mark.parametrize("trimmed", [1, 2])
+def test_what_a_daemon_trims_meanwhile_is_not_missing(trimmed, tmp_path) -> None:
+    *_, last = paths = journal(tmp_path, [2, 1, 3])
     checkpoint(tmp_path, 3)
-    found = inspect(Trimming(first), tmp_path)
-    assert [one.name for one in found.files] == [second.name]
-    assert not found.is_damaged
+    found = inspect(Trimming(*paths[:trimmed]), tmp_path)
+    assert [one.name for one in found.files] == [path.name for path in paths[trimmed:]]
+    assert found.files[-1].name == last.name
+    assert found.findings == []
 
 
 class Unreadable(Disk):
