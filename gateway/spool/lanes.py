@@ -146,8 +146,8 @@ class Spool:
 
     @property
     def is_held(self) -> bool:
-        """Whether some batches are in memory alone because the disk takes nothing; `sync` tries again."""
-        return any(ring.is_held for ring in self._rings.values())
+        """Whether something waits for the disk, batches in memory alone or a run that is hidden; `sync` tries again."""
+        return self._thinner.is_unfinished or any(ring.is_held for ring in self._rings.values())
 
     def note_space(self, *, is_low: bool, may_give: bool = True) -> None:
         """Note whether the file system is low on space: then no ring grows.

@@ -73,6 +73,11 @@ class Thinner:
         self._lock = lock
         self._replaced: tuple[Ring, Ring, Run] | None = None
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a run is hidden because what takes its place is not durable yet."""
+        return self._replaced is not None
+
     def wanted(self, busy: Mapping[str, int]) -> Run | None:
         """Return the run that is to be made coarser now, and hide it; the lock is held."""
         if self._replaced is None:
