@@ -72,15 +72,16 @@ class Thinner:
         self._shares = shares
         self._lock = lock
         self._replaced: tuple[Ring, Ring, Run] | None = None
+        self._is_unsettled = False
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a run is hidden because what takes its place is not durable yet."""
-        return self._replaced is not None
+        """Whether something of the last run is not durable yet; until then no other is begun."""
+        return self._is_unsettled or self._replaced is not None
 
     def wanted(self, busy: Mapping[str, int]) -> Run | None:
         """Return the run that is to be made coarser now, and hide it; the lock is held."""
-        if self._replaced is None:
+        if not self.is_unfinished:
             for name, ring in self._rings.items():
                 run = _run_of(ring, self._cursors.lowest_required(name), busy.get(name, 0))
                 if run is not None:
@@ -130,15 +131,17 @@ class Thinner:
 
     def finish(self) -> None:
         """Let go of the run whose coarser batch is durable now, if there is one; in the writer's turn."""
-        if self._replaced is None:
-            return
-        source, target, run = self._replaced
-        self._replaced = None
-        with self._lock:
-            _let_go(source, run.first, run.last)
-            source.contents.hidden_from = target.contents.hidden_from = None
-        source.doom_empty()
-        self._shares.settle()  # before the next run: at opening only the newest coarser batch is looked at
+        if self._replaced is not None:
+            source, target, run = self._replaced
+            self._replaced = None
+            self._is_unsettled = True
+            with self._lock:
+                _let_go(source, run.first, run.last)
+                source.contents.hidden_from = target.contents.hidden_from = None
+            source.doom_empty()
+        if self._is_unsettled:
+            self._shares.settle()  # before the next run: at opening only the newest coarser batch is looked at
+            self._is_unsettled = False
 
     def finish_runs_of_last_start(self) -> None:
         """Let go of the runs whose coarser batch became durable just before a crash; at opening."""
