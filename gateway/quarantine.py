@@ -166,7 +166,7 @@ def _knows_sizes(connection: sqlite3.Connection) -> bool:
 
 
 def _add_sizes(connection: sqlite3.Connection) -> None:
-    """Bring a file of an earlier version up to date: of a payload as long as the bound nobody knows whether it was cut."""
+    """Bring an older file up to date: of a payload as long as the bound nobody knows whether it was cut."""
     connection.execute("begin immediate")
     with connection:
         connection.execute("alter table message add column payload_bytes integer")
