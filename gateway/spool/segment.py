@@ -59,6 +59,16 @@ class Table:
         start = bisect_left(self._sequences, sequence + 1)
         return len(self) - start, sum(self._columns[2][start:])
 
+    @property
+    def last(self) -> int:
+        """The highest sequence, 0 when there is none."""
+        return self._sequences[-1] if self._sequences else 0
+
+    def between(self, first: int, last: int) -> Iterator[Record]:
+        """Yield the records from `first` to `last`, both included, and look at no other."""
+        for index in range(bisect_left(self._sequences, first), bisect_left(self._sequences, last + 1)):
+            yield self[index]
+
     def find(self, sequence: int) -> Record | None:
         """Return the record of `sequence`."""
         index = bisect_left(self._sequences, sequence)

@@ -8,20 +8,15 @@ GATEWAY_SEED; GATEWAY_LONG=1 takes every byte and every length.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
-from gateway.quarantine import Quarantine
 from tests.support.damage import (
     SEED,
-    Crashed,
     Damages,
     by_kind,
     changed,
-    crash,
     flipped,
     go_on,
     positions,
@@ -29,18 +24,6 @@ from tests.support.damage import (
     run_all,
 )
 from tests.support.wholenode import STATE
-
-
-@pytest.fixture
-def quarantine(tmp_path: Path) -> Iterator[Quarantine]:
-    kept = Quarantine(tmp_path / "quarantine.sqlite")
-    yield kept
-    kept.close()
-
-
-@pytest.fixture
-def crashed(quarantine: Quarantine) -> Crashed:
-    return crash(quarantine)
 
 
 def test_a_crash_without_damage_loses_nothing_and_delivers_nothing_twice(crashed, quarantine) -> None:

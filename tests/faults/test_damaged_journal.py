@@ -10,19 +10,14 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from gateway import frame
 from gateway.journal import format as layout
-from gateway.quarantine import Quarantine
 from tests.support.damage import (
     ACKNOWLEDGED,
     SEED,
-    Crashed,
     Files,
     by_kind,
     changed,
-    crash,
     flipped,
     go_on,
     of_later_version,
@@ -31,18 +26,6 @@ from tests.support.damage import (
 from tests.support.wholenode import GROUP
 
 COMMITS = ACKNOWLEDGED // GROUP
-
-
-@pytest.fixture
-def quarantine(tmp_path: Path) -> Iterator[Quarantine]:
-    kept = Quarantine(tmp_path / "quarantine.sqlite")
-    yield kept
-    kept.close()
-
-
-@pytest.fixture
-def crashed(quarantine: Quarantine) -> Crashed:
-    return crash(quarantine)
 
 
 def commits(files: Files) -> Iterator[tuple[Path, int, range]]:

@@ -6,29 +6,15 @@ and duplicates; files of a later version are kept for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
 from gateway import ledger
-from gateway.quarantine import Quarantine
 from gateway.spool import format as layout
-from tests.support.damage import Crashed, Files, by_kind, changed, crash, go_on, of_later_version
+from tests.support.damage import Files, by_kind, changed, go_on, of_later_version
 from tests.support.wholenode import STATE
-
-
-@pytest.fixture
-def quarantine(tmp_path: Path) -> Iterator[Quarantine]:
-    kept = Quarantine(tmp_path / "quarantine.sqlite")
-    yield kept
-    kept.close()
-
-
-@pytest.fixture
-def crashed(quarantine: Quarantine) -> Crashed:
-    return crash(quarantine)
 
 
 def without(files: Files, part: str) -> Files:
