@@ -8,25 +8,22 @@ a state folder: a lock keeps a second one out.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
-import fcntl
 import logging
 import os
 import random
 import signal
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.collector import collect, standing_still
 from gateway.disk import Disk
-from gateway.errors import StoreError
 from gateway.flow import Flow
 from gateway.health.endpoint import StatusEndpoint
+from gateway.lock import only_one
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from gateway.config import schema
 
@@ -41,7 +38,7 @@ async def run(config: schema.Gateway, ready: Callable[[], None]) -> None:
     disk = Disk()
     folder = Path(config.node.state_folder)
     disk.make_folder(folder)
-    with _only_one(folder):
+    with only_one(folder):
         with standing_still():
             flow = Flow(config, Clock(), disk, random.Random(os.urandom(16)))  # noqa: S311  # jitter is no secret
         _report(flow)
@@ -83,24 +80,3 @@ def _report(flow: Flow) -> None:
     )
     for note in flow.recovered.notes + flow.recovered.journal.notes:
         log.warning("recovery: %s", note)
-
-
-@contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    with _lock_file(folder / "lock") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreError(
-                f"another gateway runs on {folder}", hint="stop it, or give this one another node.state_folder"
-            ) from error
-        yield
-
-
-def _lock_file(path: Path) -> IO[str]:
-    try:
-        return path.open("a")
-    except OSError as error:
-        if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
-            raise
-        return path.open("r")  # a disk that takes nothing still knows the file of the last run

@@ -86,6 +86,12 @@ class StoreError(GatewayError):
         return self.facts.get("errno") in {"ENOSPC", "EDQUOT"}
 
 
+class ArchiveError(GatewayError):
+    """A file is no export of a spool, or not a whole one."""
+
+    hint = "export again, and copy the file as a whole"
+
+
 class LinkError(GatewayError):
     """A connection to a broker failed or was closed."""
 

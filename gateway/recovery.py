@@ -154,9 +154,11 @@ class Recovery:
         if recovered.settings_changed:
             self._adopt(settings, recovered)
         ahead = {lane for lane, last in recovered.pipeline.sequences.items() if last < self._spool.head(lane)}
-        self._note_missing_input(recovered, ahead)
+        imported = {lane for lane in ahead if self._spool.is_imported(lane)}
+        self._note_missing_input(recovered, ahead - imported)
         if ahead:
-            self._begin_epoch(recovered, recovered.position, "the spool is ahead of the journal")
+            why = "batches were imported" if ahead == imported else "the spool is ahead of the journal"
+            self._begin_epoch(recovered, recovered.position, why)
         elif recovered.journal.damaged and not recovered.epoch_began:
             self._begin_epoch(recovered, recovered.position, "the end of the journal is damaged")
         recovered.notes += self._spool.report

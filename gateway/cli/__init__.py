@@ -7,7 +7,7 @@ imported only when it is used, so `gateway --help` stays quick. Verbs raise; not
     0      done
     1      a check said no               the verb itself
     64     wrong use                     argparse
-    65     the data is bad               BatchError, DecodeError
+    65     the data is bad               BatchError, DecodeError, ArchiveError
     66     the file cannot be read       ConfigError caused by an OSError, FileNotFoundError, IsADirectoryError
     69     the other side is not there   LinkError
     70     a defect of the gateway       AssertionError, with its trace
@@ -51,6 +51,7 @@ VERBS: Final = {
     "region": "run the central side",
     "quarantine": "look at messages that could not be decoded, publish them again, remove them",
     "journal": "look at the log of inputs, find what is damaged",
+    "spool": "look at the rings, find what is damaged, carry them to another box",
     "batch": "read batch files",
     "dev-pki": "make certificates for development",
     "demo": "run a whole site and region on this machine, cut and kill them, and show the books",
@@ -65,6 +66,7 @@ _CODES: Final = (
     (errors.StoreError, EX_IOERR),
     (errors.BatchError, EX_DATAERR),
     (errors.DecodeError, EX_DATAERR),
+    (errors.ArchiveError, EX_DATAERR),
 )
 
 

@@ -31,6 +31,11 @@ def state_folder(arguments: argparse.Namespace) -> Path:
     return folder
 
 
+def node_id(arguments: argparse.Namespace) -> str:
+    """Return whose state it is, empty when only the folder is named. Raises `ConfigError`."""
+    return _node(node_configuration(arguments), arguments.config).id if arguments.config else ""
+
+
 def node_configuration(arguments: argparse.Namespace) -> schema.Gateway:
     """Return the configuration of `-c FILE`, which has a `[node]`. Raises `ConfigError`."""
     if arguments.config is None:

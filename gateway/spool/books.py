@@ -51,14 +51,23 @@ class Range(msgspec.Struct, array_like=True, frozen=True):
         """The place right after the range."""
         return Position(self.last, self.epoch, self.readings_before + self.readings)
 
+    @classmethod
+    def of(cls, gap: Gap) -> Range:
+        """Return the range that a gap tells of."""
+        return cls(gap.first, gap.last, gap.epoch, gap.readings, gap.readings_before, gap.reason)
+
     def gap(self, node: str, lane: str) -> Gap:
         """Return what is told to a region."""
         return Gap(node, lane, self.epoch, self.first, self.last, self.readings, self.readings_before, self.reason)
 
 
 class LaneBooks(msgspec.Struct):
-    """The books of one lane; `ranges` is sorted and free of overlaps."""
+    """The books of one lane; `ranges` is sorted and free of overlaps.
 
+    What is up to and including sequence `imported` was made by another ring, see `gateway.spool.archive`.
+    """
+
+    imported: int = 0
     floor: Position = ORIGIN
     durable: Position = ORIGIN
     ranges: list[Range] = msgspec.field(default_factory=list)

@@ -50,6 +50,11 @@ class Contents:
 
         `known` are the places of the regions that have cursors in this lane.
         """
+        for left, right in self.take_up(segments, known):
+            self.note_hole(left, right)
+
+    def take_up(self, segments: list[Segment], known: list[Position]) -> list[tuple[Position, Position]]:
+        """Take up what was found on disk, and return the places around each run that nothing covers."""
         self.segments = segments
         self._drop_lost()
         items = [item for segment in segments for item in _runs(segment)]
@@ -62,10 +67,9 @@ class Contents:
         if known:
             lowest = min(known)
             items = [item for item in items if item[2] > lowest] + [(lowest.sequence + 1, lowest, lowest)]
-        for left, right in book.holes(sorted(items)):
-            self.note_hole(left, right)
         if segments and segments[-1].first > self.head.sequence + 1:
             self.head = self.head._replace(sequence=segments[-1].first - 1)
+        return book.holes(sorted(items))
 
     def _drop_lost(self) -> None:
         """Forget records that are in a range: their bytes may be there still or again, but told is told."""

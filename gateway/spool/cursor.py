@@ -26,6 +26,20 @@ _decode = msgspec.json.Decoder(dict[str, Position]).decode
 _SLOT_NAME = re.compile(r"(.+)\.[01]")
 
 
+def regions_in(disk: Disk, folder: Path) -> list[str]:
+    """Return the regions that have cursors in `folder`, configured or not."""
+    return sorted({match[1] for entry in disk.names(folder) if (match := _SLOT_NAME.fullmatch(entry))})
+
+
+def forget_region(disk: Disk, folder: Path, region: str) -> None:
+    """Remove the cursors of a region from `folder`; durable on return. Raises `StoreError`."""
+    for name in disk.names(folder):
+        match = _SLOT_NAME.fullmatch(name)
+        if match is not None and match[1] == region:
+            disk.remove(folder / name)
+    disk.sync_folder(folder)
+
+
 class Cursors:
     """The cursors of all configured regions. Not locked: the spool does that."""
 
@@ -42,10 +56,10 @@ class Cursors:
         self._dirty: set[str] = set()
         for name, slots in self._slots.items():
             self._places[name] = self._loaded(name, slots, report)
-        found = {match[1] for entry in disk.names(folder) if (match := _SLOT_NAME.fullmatch(entry))}
         report.extend(
             f"region {name} is not configured any more: it holds no segments"
-            for name in sorted(found - set(self._slots))
+            for name in regions_in(disk, folder)
+            if name not in self._slots
         )
 
     @property

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.batch import envelope
+from gateway.errors import StoreError
 from gateway.model import Gap, SealedBatch
 from gateway.spool.aside import Aside
 from gateway.spool.books import Books, LaneBooks
@@ -128,6 +129,43 @@ class Spool:
             with self._lock:
                 ring.contents.note_hole(ring.contents.head, end)
                 ring.contents.head = ring.durable = end
+
+    def is_imported(self, lane: str) -> bool:
+        """Say whether nothing is stored in a lane but what was imported."""
+        ring = self._rings.get(lane)
+        return ring is None or ring.contents.head.sequence <= ring.contents.books.imported
+
+    def begin_import(self, lanes: Mapping[str, tuple[int, Mapping[str, Position]]]) -> None:
+        """Let lanes take up what another ring held; durable on return, so that it can be gone on with.
+
+        `lanes` maps lane → (its last sequence, how far each configured region is in it). Raises `StoreError` when one
+        has batches of its own: their sequences would mean two things.
+        """
+        for lane in lanes:
+            if not self.is_imported(lane):
+                raise StoreError(
+                    f"lane {lane} has batches of its own, up to {self.head(lane)}",
+                    hint="import into a new state folder, before its gateway runs for the first time",
+                )
+        with self._writing:
+            for lane, (end, places) in lanes.items():
+                ring = self._rings.get(lane) or self._add_ring(lane)
+                if not ring.contents.head.sequence:
+                    with self._lock:
+                        for region in self._cursors.regions:
+                            self._cursors.put(region, lane, places[region])
+                ring.contents.books.imported = end
+            self._save()
+
+    def import_gap(self, gap: Gap) -> Appended:
+        """Take up what another ring had lost, between its batches; durable on return. Raises `StoreError`."""
+        ring = self._rings[gap.lane]
+        with self._writing:
+            if gap.first <= ring.contents.head.sequence:
+                return Appended.KNOWN
+            ring.take_gap(gap)
+            self._save()
+        return Appended.STORED
 
     def newest(self, lane: str) -> SealedBatch | None:
         """Return the last batch that was stored in a lane, if it is still there and can be read."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gateway.disk import Disk
     from gateway.spool.aside import Aside
     from gateway.spool.books import LaneBooks
-    from gateway.spool.format import SegmentHeader
 
 
 @dataclass(slots=True)
@@ -70,17 +69,21 @@ class Opening:
         keep = False
         try:
             size = self.disk.size(handle)
-            header, why = self._header(handle, size)
+            read = recovery.reading(self.disk, handle)
+            header, why = recovery.header_of(read, size)
             if header is None or header.first != first:
                 self._set_aside(path, why or "is not the segment that its name says")
                 return None
             if header.lane != layout.lane_checksum(self.folder.name):
                 self._set_aside(path, "belongs to another lane")
                 return None
-            segment = Segment(path, header._replace(size=size))
-            if following is not None and self._is_indexed(segment, handle, header.index_at, following):
+            header = header._replace(size=size)
+            segment = Segment(path, header)
+            columns = None if following is None else recovery.index_of(header, read, following)
+            if columns is not None:
+                segment.table, segment.end = Table(columns), header.index_at
                 return segment
-            keep = self._fill(segment, handle, following, before)
+            keep = self._fill(segment, handle, read, following, before)
             if not keep and not len(segment.table):
                 if following is None:
                     self._remove(path.name)
@@ -93,17 +96,17 @@ class Opening:
                 with contextlib.suppress(StoreError):  # nothing was written through this handle
                     self.disk.close(handle)
 
-    def _fill(self, segment: Segment, handle: int, following: int | None, before: list[Segment]) -> bool:
+    def _fill(
+        self, segment: Segment, handle: int, read: recovery.Read, following: int | None, before: list[Segment]
+    ) -> bool:
         """Take in the records of a segment; return whether the handle stays open for appending."""
         if following is None:
             self._sync(handle)
-        found = recovery.scan(
-            segment.uuid, segment.size, lambda size, offset: self._read(handle, size, offset), verify=following is None
-        )
+        found = recovery.scan(segment.uuid, segment.size, read, verify=following is None)
         cut = self._cut_of_newest(segment, found, before) if following is None else None
         for skip in found.breaks:
             if cut is None or skip.offset < cut:
-                self._leave_out(segment, handle, skip, found)
+                self._leave_out(segment, read, skip, found)
         for record in found.records:
             if following is None or record.sequence < following:
                 segment.table.append(record)
@@ -127,12 +130,12 @@ class Opening:
             self.report.append(f"{self._named(segment.path)}: what was being written at {cut} is cut off{again}")
         return cut
 
-    def _leave_out(self, segment: Segment, handle: int, skip: recovery.Break, found: recovery.Scan) -> None:
+    def _leave_out(self, segment: Segment, read: recovery.Read, skip: recovery.Break, found: recovery.Scan) -> None:
         self.report.append(f"{self._named(segment.path)}: bytes at {skip.offset} do not validate and are left out")
         end = segment.size
         if skip.index < len(found.records):
             end = found.records[skip.index].offset
-        data = self._read(handle, end - skip.offset, skip.offset).rstrip(b"\0")
+        data = read(end - skip.offset, skip.offset).rstrip(b"\0")
         if self.aside is not None and data:
             self.aside.keep(f"{self.folder.name}-{segment.path.stem}-{skip.offset}.damaged", data)
 
@@ -144,49 +147,6 @@ class Opening:
         except StoreError as error:
             self.is_durable = False
             self.report.append(f"{self.folder.name}: {error.fault}")
-
-    def _read(self, handle: int, size: int, offset: int) -> bytes:
-        """Read, zeros where the medium gives nothing, in pieces so that one bad page hides only itself."""
-        try:
-            return self.disk.read(handle, size, offset)
-        except StoreError:
-            pass
-        parts = []
-        for start in range(offset, offset + size, 4096):
-            piece = min(4096, offset + size - start)
-            try:
-                parts.append(self.disk.read(handle, piece, start))
-            except StoreError:
-                parts.append(bytes(piece))
-        return b"".join(parts)
-
-    def _header(self, handle: int, size: int) -> tuple[SegmentHeader | None, str]:
-        """Return the header, rather the one at the end, which may name an index; or None and why."""
-        why = "has no header that can be read"
-        for offset in (max(0, size - layout.HEADER_BYTES), 0):
-            data = self._read(handle, layout.HEADER_BYTES, offset)
-            found = layout.parse_segment_header(data)
-            if found is not None:
-                return found, ""
-            version = layout.segment_version(data)
-            if version is not None:
-                why = f"is of version {version}, this program reads {layout.VERSION}"
-        return None, why
-
-    def _is_indexed(self, segment: Segment, handle: int, offset: int, following: int) -> bool:
-        """Take in the records of a finished segment from its index, if there is one that can be read.
-
-        A fault may have overruled the last of them by the next segment's name: then the frames must be looked at.
-        """
-        room = segment.size - layout.HEADER_BYTES - offset
-        if not offset or room <= 0:
-            return False
-        columns = layout.parse_index(segment.uuid, self._read(handle, room, offset))
-        if columns is None or not len(columns[0]) or columns[0][-1] >= following:
-            return False
-        segment.table = Table(columns)
-        segment.end = offset
-        return True
 
     def _set_aside(self, path: Path, why: str) -> None:
         aside = path.with_name(path.name + layout.DAMAGED_SUFFIX)

@@ -1,4 +1,4 @@
-"""Finds the batches in a segment, whatever a crash or the medium did to it. Reads only; `Ring.open` acts on the answer.
+"""Finds the batches in a segment, whatever a crash or the medium did to it. Reads only; others act on the answer.
 
 What does not validate is skipped to the next aligned frame that does. In the newest segment a skip is either damage or
 the torn tail of a crash, where pages reach the disk in any order. Sequences decide: if what is missing was durable, it
@@ -15,11 +15,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gateway import frame
+from gateway.disk import PAGE_BYTES
+from gateway.errors import StoreError
 from gateway.spool import format as layout
 from gateway.spool.format import Record
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable
+
+    from gateway.disk import Disk
+    from gateway.spool.format import SegmentHeader
 
     Read: TypeAlias = Callable[[int, int], bytes]
     """(size, offset) → bytes, fewer only at the end of the file; what cannot be read is zeros."""
@@ -44,6 +50,55 @@ class Scan:
     breaks: list[Break] = field(default_factory=list)
     durable: int = 0
     end: int = layout.HEADER_BYTES
+
+
+def reading(disk: Disk, handle: int) -> Read:
+    """Return what reads an open file, with zeros where the medium gives nothing: one bad page hides only itself."""
+
+    def read(size: int, offset: int) -> bytes:
+        try:
+            return disk.read(handle, size, offset)
+        except StoreError:
+            pass
+        parts = []
+        for start in range(offset, offset + size, PAGE_BYTES):
+            piece = min(PAGE_BYTES, offset + size - start)
+            try:
+                parts.append(disk.read(handle, piece, start))
+            except StoreError:
+                parts.append(bytes(piece))
+        return b"".join(parts)
+
+    return read
+
+
+def header_of(read: Read, size: int) -> tuple[SegmentHeader | None, str]:
+    """Return the header of a file of `size` bytes, rather the one at its end, which may name an index; or why not."""
+    why = "has no header that can be read"
+    for offset in (max(0, size - layout.HEADER_BYTES), 0):
+        data = read(layout.HEADER_BYTES, offset)
+        found = layout.parse_segment_header(data)
+        if found is not None:
+            return found, ""
+        version = layout.segment_version(data)
+        if version is not None:
+            why = f"is of version {version}, this program reads {layout.VERSION}"
+    return None, why
+
+
+def index_of(header: SegmentHeader, read: Read, following: int) -> tuple[array[int], ...] | None:
+    """Return the columns of a finished segment's index, or None when there is none that can be used.
+
+    `following` is the first sequence of the next segment. A fault may have overruled the last records by that name:
+    then the frames must be looked at.
+    """
+    room = header.size - layout.HEADER_BYTES - header.index_at
+    if not header.index_at or room <= 0:
+        return None
+    columns = layout.parse_index(header.uuid, read(room, header.index_at))
+    if columns is None or not len(columns[0]) or columns[0][-1] >= following:
+        return None
+    return columns
 
 
 def scan(uuid: bytes, size: int, read: Read, *, verify: bool) -> Scan:

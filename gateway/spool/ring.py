@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from threading import Lock
 
     from gateway.disk import Disk
-    from gateway.model import SealedBatch
+    from gateway.model import Gap, SealedBatch
     from gateway.spool.aside import Aside
     from gateway.spool.contents import Contents
     from gateway.spool.cursor import Cursors
@@ -129,6 +129,14 @@ class Ring:
         self.is_refusing = not is_stored
         self.counts["appended" if is_stored else "refused"] += 1
         return is_stored
+
+    def take_gap(self, gap: Gap) -> None:
+        """Take up a loss beyond the head, of another ring."""
+        with self._lock:
+            self._note_hole_before(Position(gap.first - 1, gap.epoch, gap.readings_before))
+            lost = book.Range.of(gap)
+            self.contents.books.add(lost)
+            self.contents.head = lost.position
 
     def sync(self, at: int) -> None:
         """Make all that was appended durable. Raises `StoreError`: then it is still held in memory."""
@@ -265,15 +273,19 @@ class Ring:
         before = Position(record.sequence - 1, record.epoch, record.readings_before)
         with self._lock:
             self._cursors.step_back(self.name, before, record.epoch)
-            lowest = self._cursors.lowest(self.name)
-            left = contents.head if lowest is None else max(contents.head, lowest)
-            if before.sequence > left.sequence:
-                contents.note_hole(left, before)
+            self._note_hole_before(before)
             if self._active is not None:
                 self._active.table.append(record)
             contents.unsynced[record.sequence] = (batch, record)
             self.unsynced_bytes += len(batch.data)
             contents.head = record.position
+
+    def _note_hole_before(self, place: Position) -> None:
+        """Put into the books what some region waits for between the head and `place`."""
+        contents, lowest = self.contents, self._cursors.lowest(self.name)
+        left = contents.head if lowest is None else max(contents.head, lowest)
+        if place.sequence > left.sequence:
+            contents.note_hole(left, place)
 
     def _write(self, batch: SealedBatch, readings_before: int) -> Record:
         assert self._active is not None

@@ -31,6 +31,7 @@ LAYERS = (
         "flash",
         "medium",
         "frame",
+        "lock",
         "channel",
         "config.schema",
         "config.section",
