@@ -61,7 +61,7 @@ class Options:
 class Duplicates:
     """What one route remembers of what went on. `forgotten` and `unkeyed` count keys given up and rows without one."""
 
-    __slots__ = ("_first_at", "_key", "_keys_max", "_of_topic", "_span_ns", "forgotten", "unkeyed")
+    __slots__ = ("_first_at", "_key", "_keys_max", "_of_topic", "_oldest_at", "_span_ns", "forgotten", "unkeyed")
 
     def __init__(self, options: Options) -> None:
         self._key = options.key
@@ -69,6 +69,7 @@ class Duplicates:
         self._keys_max = options.keys_max
         self._span_ns = options.span_ns
         self._first_at: OrderedDict[Key, int] = OrderedDict()  # the oldest first
+        self._oldest_at = 0  # or less: it is brought up to date when that matters
         self.forgotten = 0
         self.unkeyed = 0
 
@@ -78,7 +79,8 @@ class Duplicates:
 
     def left(self, topic: str, time_ns: int, row: Row, at: int) -> Row:
         """Return what is left of `row`, which came at `at` and is used up: the row, less what is known, or nothing."""
-        self._remove_old(at)
+        if at - self._oldest_at >= self._span_ns:
+            self._remove_old(at)
         if self._key:
             value = row.get(self._key)
             if value is None:
@@ -116,6 +118,7 @@ class Duplicates:
         for _ in range(min(_REMOVED_MAX, len(self._first_at))):
             key = next(iter(self._first_at))
             if at - self._first_at[key] < self._span_ns:
+                self._oldest_at = self._first_at[key]
                 return
             del self._first_at[key]
 

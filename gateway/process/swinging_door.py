@@ -105,8 +105,11 @@ class Line:
         if (silence_ns and elapsed_ns >= silence_ns) or not self.low <= slope <= self.high:
             self.begin(value, time_ns)
             return _BOTH if outcome is _RELEASES else _GOES_ON
-        self.low = max(self.low, (change - bound) / elapsed_ns)
-        self.high = min(self.high, (change + bound) / elapsed_ns)
+        low, high = (change - bound) / elapsed_ns, (change + bound) / elapsed_ns
+        if low > self.low:  # noqa: PLR1730  # max() and min() are calls: a sixth of the door's time
+            self.low = low
+        if high < self.high:  # noqa: PLR1730
+            self.high = high
         self.held, self.held_ns = value, time_ns
         return outcome
 
@@ -144,32 +147,32 @@ class Released(NamedTuple):
 
 
 class HeldBack:
-    """The lines of one route that hold a reading back, the one whose reading came first at the front."""
+    """The lines of one route that hold a reading back, the one whose reading came first first."""
 
-    __slots__ = ("_idle_ns", "_lines")
+    __slots__ = ("_idle_ns", "lines")
 
     def __init__(self, idle_ns: int) -> None:
         self._idle_ns = idle_ns
-        self._lines: OrderedDict[Line, None] = OrderedDict()
+        self.lines: OrderedDict[Line, None] = OrderedDict()
 
     def __len__(self) -> int:
         """Return the number of readings held back."""
-        return len(self._lines)
+        return len(self.lines)
 
     @property
     def deadline(self) -> int | None:
         """The `at` when the reading that is held longest is due; None when none is held."""
-        for line in self._lines:
+        for line in self.lines:
             return line.held_at + self._idle_ns
         return None
 
     def note(self, line: Line) -> None:
         """Take note that a line holds another reading than before, or none."""
         if line.held is None:
-            self._lines.pop(line, None)
+            self.lines.pop(line, None)
         else:
-            self._lines[line] = None
-            self._lines.move_to_end(line)
+            self.lines[line] = None
+            self.lines.move_to_end(line)
 
     def release(self, at: int | None) -> Released | None:
         """Let the reading go on that is held longest, if it is due at `at` (None: in any case); None: call no more.
@@ -177,7 +180,7 @@ class HeldBack:
         Readings of the same topic and time that follow it come with it, as one row.
         """
         lines: list[Line] = []
-        for line in self._lines:
+        for line in self.lines:
             if at is not None and line.held_at + self._idle_ns > at:
                 break
             if lines and (line.topic, line.held_ns) != (lines[0].topic, lines[0].held_ns):
@@ -189,25 +192,26 @@ class HeldBack:
         for line in lines:
             assert line.held is not None, "only lines that hold a reading are here"
             released.row[line.field] = line.held
-            del self._lines[line]
+            del self.lines[line]
             line.begin(line.held, line.held_ns)
         return released
 
     def order(self) -> list[tuple[str, str]]:
         """Return topic and field of each line, in order."""
-        return [(line.topic, line.field) for line in self._lines]
+        return [(line.topic, line.field) for line in self.lines]
 
 
 class Doors:
     """The doors of one topic: `bounds` are pairs of a field and its bound."""
 
-    __slots__ = ("_bounds", "_held_back", "_lines", "_released", "_silence_ns", "_topic")
+    __slots__ = ("_bounds", "_held_back", "_lines", "_move_last", "_released", "_silence_ns", "_topic")
 
     def __init__(self, topic: str, bounds: tuple[tuple[str, float], ...], silence_ns: int, held: HeldBack) -> None:
         self._topic = topic
         self._bounds = bounds
         self._silence_ns = silence_ns
         self._held_back = held
+        self._move_last = held.lines.move_to_end
         self._lines: dict[str, Line] = {}
         self._released: dict[int, Row] = {}
 
@@ -229,9 +233,12 @@ class Doors:
                 self._released.setdefault(held_ns, {})[field] = held
             if not goes_on:
                 del row[field]
-            if line.held is not held or line.held_ns != held_ns:
+            if line.held_ns != held_ns or line.held is not held:
                 line.held_at = at
-                self._held_back.note(line)
+                if held is None or line.held is None:
+                    self._held_back.note(line)
+                else:
+                    self._move_last(line)
 
     def released(self) -> list[Released]:
         """Return, once, what goes on of readings that were held back; it comes before what went on of the last row."""
