@@ -118,11 +118,15 @@ def sentence(one: Finding) -> str:
     said += f" ({one.why})" if one.why else ""
     if one.kind == TORN:
         return f"{said}; it was being written, no batch is missing for it"
-    if one.first is not None:
-        run = f"batch {one.first}" if one.first == one.last else f"batches {one.first} to {one.last}"
-        lost = f"{run} with {one.readings:,} readings"
-        return f"{said}; no file holds {lost}" if one.kind == MISSING else f"{said}; {lost} cannot be read"
-    return f"{said}; the loss is in the books already" if one.known else f"{said}; no batch is missing for it"
+    if one.first is None:
+        return f"{said}; no batch is missing for it"
+    run = f"batch {one.first}" if one.first == one.last else f"batches {one.first} to {one.last}"
+    if one.known:
+        return f"{said}; {run}, which the books have as lost"
+    if one.passed:
+        return f"{said}; {run}, which every region has"
+    lost = f"{run} with {one.readings:,} readings"
+    return f"{said}; no file holds {lost}" if one.kind == MISSING else f"{said}; {lost} cannot be read"
 
 
 def exported(made_ns: int, lanes: dict[str, tuple[int, int, int]]) -> list[str]:

@@ -43,8 +43,8 @@ class SegmentState:
 class Finding:
     """One thing that is not as it was written.
 
-    Batches `first` to `last` are missing for it; none when these are None. `known`: the books have the loss already, so
-    the regions were or will be told of it.
+    Batches `first` to `last` cannot be read for it; none when these are None. `readings` is None when it is not known.
+    `known`: the books have the loss already, so the regions were or will be told. `passed`: every region has them.
     """
 
     kind: str
@@ -57,6 +57,7 @@ class Finding:
     readings: int | None = None
     why: str = ""
     known: bool = False
+    passed: bool = False
 
     @property
     def is_damage(self) -> bool:

@@ -157,12 +157,16 @@ class Spool:
                 ring.contents.books.imported = end
             self._save()
 
-    def import_gap(self, gap: Gap) -> Appended:
-        """Take up what another ring had lost, between its batches; durable on return. Raises `StoreError`."""
+    def import_gap(self, gap: Gap, at: int) -> Appended:
+        """Take up what another ring had lost, at the node's own time `at`; durable on return. Raises `StoreError`.
+
+        So is what came before it: the books must not be ahead of the batches, or those would be taken for lost.
+        """
         ring = self._rings[gap.lane]
         with self._writing:
             if gap.first <= ring.contents.head.sequence:
                 return Appended.KNOWN
+            ring.sync(at)
             ring.take_gap(gap)
             self._save()
         return Appended.STORED

@@ -82,7 +82,7 @@ def _begin(spool: Spool, config: schema.Gateway, manifest: Manifest) -> None:
 def _take(spool: Spool, member: Member, at: int) -> None:
     one = member.content
     if isinstance(one, Gap):
-        spool.import_gap(one)
+        spool.import_gap(one, at)
         return
     outcome = spool.append(one, at)
     if outcome not in (Appended.STORED, Appended.KNOWN):

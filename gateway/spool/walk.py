@@ -161,8 +161,8 @@ class LaneWalk:
             if skip.offset == index_at:
                 continue  # told already
             if cut is not None and skip.offset >= cut:
-                self._found.findings.append(Finding(TORN, self._folder.name, state.name, skip.offset))
-                state.state = state.state if state.state == DAMAGED else TORN
+                first = records[-1].sequence + 1 if records else segment.first
+                self._break(state, skip.offset, first, None, "", kind=TORN)
                 break
             self._note_break(segment, state, skip, found.records, following)
 
@@ -204,13 +204,19 @@ class LaneWalk:
         return ""
 
     def _break(
-        self, state: SegmentState, offset: int | None, first: int, last: int | None, why: str, size: int = 0
+        self,
+        state: SegmentState,
+        offset: int | None,
+        first: int,
+        last: int | None,
+        why: str,
+        size: int = 0,
+        kind: str = DAMAGED,
     ) -> None:
         """Note bytes that do not validate, where batches `first` to `last` (None: all that follow) could have been."""
-        finding = Finding(DAMAGED, self._folder.name, state.name, offset, size, why=why)
+        finding = Finding(kind, self._folder.name, state.name, offset, size, why=why)
         self._found.findings.append(finding)
         self._broken.append(_Broken(finding, first, _NO_END if last is None else last))
-        state.state = DAMAGED
 
     def conclude(self, contents: Contents, cursors: dict[str, Position | None]) -> None:
         """Share out what is missing among what is broken, and take stock."""
@@ -220,31 +226,35 @@ class LaneWalk:
             self._blame(book.between(left, right, book.DAMAGED))
             contents.note_hole(left, right)
         for broken in self._broken:
-            self._hold_against(broken, told)
+            self._hold_against(broken, told, contents.head.sequence)
+        for state in self._state.segments:
+            kinds = {broken.finding.kind for broken in self._broken if broken.finding.file == state.name}
+            state.state = DAMAGED if DAMAGED in kinds else TORN if TORN in kinds else state.state
         self._take_stock(contents, cursors)
         self._found.lanes.append(self._state)
         self._found.contents[contents.lane] = contents
 
     def _blame(self, hole: Range) -> None:
+        """Find what is broken where these batches could have been; else they are plainly missing."""
         for broken in self._broken:
             finding = broken.finding
             if finding.first is None and broken.first <= hole.last and hole.first <= broken.last:
+                finding.kind = DAMAGED
                 finding.first, finding.last, finding.readings = hole.first, hole.last, hole.readings
                 return
         lost = Finding(MISSING, self._folder.name, first=hole.first, last=hole.last, readings=hole.readings)
         self._found.findings.append(lost)
 
-    def _hold_against(self, broken: _Broken, told: list[Range]) -> None:
-        """Say of broken bytes that cost nothing new whether the books have their batches, or there were none."""
-        finding = broken.finding
-        if finding.first is not None:
+    def _hold_against(self, broken: _Broken, told: list[Range], head: int) -> None:
+        """Say of what costs no region anything new whether the books have its batches, or every region, or nobody."""
+        finding, last = broken.finding, min(broken.last, head)
+        if finding.first is not None or broken.first > last:
+            if finding.first is None and not finding.why and not finding.size:
+                finding.kind = TORN  # the end of a file: the next one goes on where it ends
             return
-        finding.known = any(broken.first <= lost.last and lost.first <= broken.last for lost in told)
-        state = next((one for one in self._state.segments if one.name == finding.file), None)
-        if not finding.known and not finding.why and finding.size == 0 and state is not None:
-            finding.kind = TORN
-            others = (one for one in self._broken if one.finding.file == finding.file and one.finding.is_damage)
-            state.state = DAMAGED if any(others) else TORN
+        finding.first, finding.last = broken.first, last
+        finding.known = any(broken.first <= lost.last and lost.first <= last for lost in told)
+        finding.passed = not finding.known
 
     def _take_stock(self, contents: Contents, cursors: dict[str, Position | None]) -> None:
         state, books = self._state, contents.books
