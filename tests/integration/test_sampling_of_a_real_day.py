@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +46,15 @@ def test_a_real_day_under_percent_and_on_change_goes_on_as_computed(sensor) -> N
                 kept.append(point)
     assert found == wanted
     assert 2 < len(found["percent"]) < len(found["change"]) <= len(points(sensor))
+
+
+def test_the_table_of_the_page_on_sampling_says_what_a_real_day_comes_to() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "sampling.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| (\d+) \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+    assert len(rows) == 5
+    for sensor, bound, *numbers in rows:
+        day = points(sensor)
+        kept, held = through_door(day, float(bound), HOUR)
+        band = Sampler(Steps(Options(deadband={"v": float(bound)}, silence_ns=HOUR)))
+        sent = sum(bool(band.thinned({"v": value}, time_ns)) for time_ns, value in day)
+        assert [len(day), sent, len(kept) + (held is not None)] == [int(number) for number in numbers], sensor

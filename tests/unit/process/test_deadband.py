@@ -13,7 +13,8 @@ from gateway.process.sample import Options, Sampler, Steps
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 NUMBERS = WHOLE | st.floats(allow_nan=False, allow_infinity=False)
-POINTS = st.lists(st.tuples(st.integers(0, 100), st.integers(-30, 30)), max_size=50)
+POINTS = st.lists(st.tuples(st.integers(0, 100), st.integers(-12, 12)), min_size=5, max_size=50)
+SILENCES = st.just(0) | st.integers(60, 90)
 
 
 @settings(max_examples=200, deadline=None)
@@ -54,7 +55,7 @@ def test_percent_at_zero_is_the_floor() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(POINTS, st.integers(1, 64), st.integers(0, 5), st.integers(0, 40))
+@given(POINTS, st.integers(1, 24), st.integers(0, 5), SILENCES)
 def test_the_band_of_percent_follows_the_last_value_that_went_on(points, part, floor, silence_ns) -> None:
     options = Options(percent={"v": part / 64 * 100}, floor={"v": float(floor)}, silence_ns=silence_ns)
     sampler, kept = Sampler(Steps(options)), []
@@ -65,13 +66,18 @@ def test_the_band_of_percent_follows_the_last_value_that_went_on(points, part, f
             is_far = value != last and 64 * abs(value - last) >= max(part * abs(last), 64 * floor)
             assert went_on == (is_far or (silence_ns > 0 and abs(time_ns - last_ns) >= silence_ns))
         kept += [(time_ns, value)] if went_on else []
-    assert bool(kept) == bool(points)
+    assert kept
+
+
+def test_percent_is_hundredths() -> None:
+    sampler = Sampler(Steps(Options(percent={"v": 5.0})))
+    assert [bool(sampler.thinned({"v": value}, 0)) for value in (100, 104.97, 105)] == [True, False, True]
 
 
 @settings(max_examples=100, deadline=None)
-@given(POINTS, st.integers(0, 40))
+@given(POINTS, SILENCES)
 def test_on_change_only_differing_neighbours_go_on_and_after_silence_equal_ones(points, silence_ns) -> None:
-    points = [(time_ns, value // 10) for time_ns, value in points]
+    points = [(time_ns, value // 6) for time_ns, value in points]
     sampler, kept = Sampler(Steps(Options(on_change=("v",), silence_ns=silence_ns))), []
     for time_ns, value in points:
         went_on = bool(sampler.thinned({"v": value}, time_ns))

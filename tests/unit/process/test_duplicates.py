@@ -67,6 +67,20 @@ def test_a_plain_list_leaves_out_and_forgets_the_same_also_over_restarts(steps, 
 
 
 @settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 300), st.integers(1, 150)), max_size=15), st.integers(1, 300)
+)
+def test_a_plain_list_agrees_when_more_is_over_its_span_than_one_row_removes(steps, keys_max) -> None:
+    options = Options(keys_max=keys_max, span_ns=10)
+    one, listed, at = Duplicates(options), Listed(options), 0
+    for after, first, number in steps:
+        at += after
+        row = {f"f{index}": 1 for index in range(first, first + number)}
+        assert one.left("t", 0, dict(row), at) == listed.left("t", 0, dict(row), at)
+        assert one.forgotten == listed.forgotten
+
+
+@settings(max_examples=50, deadline=None)
 @given(STEPS, st.fixed_dictionaries(BOUNDS))
 def test_the_state_of_a_restarted_filter_is_the_one_it_was_given(steps, bounds) -> None:
     options = Options(**bounds)
@@ -120,6 +134,15 @@ def test_one_row_after_a_long_silence_removes_a_bounded_number_of_keys() -> None
         lengths.append(len(one))
     assert 9_900 < lengths[0] < 10_000
     assert lengths[-1] == 200
+
+
+def test_a_key_that_comes_again_after_its_span_is_as_young_as_it_came_again() -> None:
+    one = Duplicates(Options(keys_max=200, span_ns=10))
+    one.left("t", 0, {f"f{number}": 1 for number in range(200)}, 0)
+    assert one.left("t", 0, {"f199": 1}, 10) == {"f199": 1}
+    assert len(one.left("t", 1, {f"f{number}": 1 for number in range(199)}, 11)) == 199
+    assert one.left("t", 0, {"f199": 1}, 12) == {}
+    assert one.forgotten == 0
 
 
 @pytest.mark.parametrize("scope", ["topic", "route"])
