@@ -111,12 +111,23 @@ class Steps:
 class Sampler:
     """What the steps remember of one topic. `held` is shared by all topics of the route."""
 
-    __slots__ = ("_chosen", "_counted_ns", "_doors", "_is_chosen", "_kept_ns", "_memory", "_skipped", "_steps")
+    __slots__ = (
+        "_chosen",
+        "_counted_ns",
+        "_doors",
+        "_is_chosen",
+        "_is_whole",
+        "_kept_ns",
+        "_memory",
+        "_skipped",
+        "_steps",
+    )
 
     def __init__(self, steps: Steps, topic: str = "", held: HeldBack | None = None) -> None:
         self._steps = steps
         self._is_chosen = steps.topic_share >= 1 or is_chosen(steps.topic_share, topic)
         self._chosen = ChosenFields(steps.series_share, topic) if steps.series_share < 1 else None
+        self._is_whole = self._is_chosen and self._chosen is None
         self._skipped = 0
         self._counted_ns: int | None = None
         self._kept_ns: int | None = None
@@ -133,13 +144,8 @@ class Sampler:
         What `released` returns goes on before it.
         """
         steps = self._steps
-        if not self._is_chosen:
+        if not self._is_whole and not self._takes_its_share_of(row):
             return _NOTHING
-        if self._chosen is not None:
-            for name in [name for name in row if not self._chosen[name]]:
-                del row[name]
-            if not row:
-                return row
         if steps.every > 1 and not self._is_counted(time_ns):
             return _NOTHING
         if steps.interval_ns:
@@ -160,6 +166,13 @@ class Sampler:
         """Return the line of a field under a swinging door that has been seen."""
         assert self._doors is not None, "no door, no line"
         return self._doors.line(name)
+
+    def _takes_its_share_of(self, row: Row) -> bool:
+        """Take out of `row` what is not in the share, and return whether anything is left."""
+        if self._chosen is not None:
+            for name in [name for name in row if not self._chosen[name]]:
+                del row[name]
+        return self._is_chosen and bool(row)
 
     def _is_counted(self, time_ns: int) -> bool:
         """Return whether this is the n-th row, or the silence is over; then the count begins again."""
