@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import sqlite_utils
 
 from gateway.errors import StoreError
-from gateway.process.pipeline import QUARANTINED_BYTES_MAX
+from gateway.process.pipeline import KEY_INDEX_BITS, QUARANTINED_BYTES_MAX
 from gateway.process.topics import matches
 
 if TYPE_CHECKING:
@@ -84,6 +84,17 @@ class Quarantine:
             log.warning("the quarantine is damaged (%s), moved to %s", error, aside)
             self._path.replace(aside)
             return _open(self._path, BUSY_S)
+
+    @property
+    def next_position(self) -> int:
+        """The journal's position after that of the newest message; 0 when there is none, or none can be read."""
+        try:
+            found = self._connection.execute("select max(key) from message") if self._connection else iter(())
+            newest = next(found, (None,))[0]
+        except _FAULTS as error:
+            self._note(error)
+            return 0
+        return (newest >> KEY_INDEX_BITS) + 1 if isinstance(newest, int) else 0
 
     def keep(self, messages: Sequence[Quarantined]) -> None:
         """Store messages, in one transaction; evict the oldest past the bound."""

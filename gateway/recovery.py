@@ -156,11 +156,14 @@ class Recovery:
         ahead = {lane for lane, last in recovered.pipeline.sequences.items() if last < self._spool.head(lane)}
         imported = {lane for lane in ahead if self._spool.is_imported(lane)}
         self._note_missing_input(recovered, ahead - imported)
+        moved = self._leave_lost_positions(recovered)
         if ahead:
             why = "batches were imported" if ahead == imported else "the spool is ahead of the journal"
             self._begin_epoch(recovered, recovered.position, why)
         elif recovered.journal.damaged and not recovered.epoch_began:
             self._begin_epoch(recovered, recovered.position, "the end of the journal is damaged")
+        elif moved:
+            self._keep(recovered, recovered.position)
         recovered.notes += self._spool.report
         recovered.seconds = perf_counter() - started
         return recovered
@@ -204,10 +207,10 @@ class Recovery:
         )
 
     def _note_missing_input(self, recovered: Recovered, ahead: set[str]) -> None:
-        """Hold what was replayed against what the spool knows to have been acknowledged: the books, and the batches.
+        """Hold what was replayed against what else knows of acknowledged input: books, batches, quarantine.
 
-        A batch is made only of input that is durable; so lanes that are `ahead` of the journal show that its end is
-        damaged, and not just torn while it was written.
+        Batches are made, and messages quarantined, only of input that is durable; so lanes that are `ahead` of the
+        journal, and positions beyond its end, show that this end is damaged, and not just torn while it was written.
         """
         taken_in = self._spool.taken_in
         received = recovered.pipeline.ledger[RECEIVED]
@@ -216,12 +219,28 @@ class Recovery:
             newest = self._spool.newest(lane)
             if newest is not None:
                 known = max(known, envelope.peek(newest.data).ledger.get(RECEIVED, 0))
-        if ahead or taken_in.position > recovered.position:
+        if ahead or self._known_position > recovered.position:
             recovered.journal.damaged = True
             recovered.missing_messages = max(recovered.missing_messages, known - received)
             recovered.notes.append(
                 f"the journal ends at {recovered.position}, at least {known - received} messages more were acknowledged"
             )
+
+    @property
+    def _known_position(self) -> int:
+        """The journal's next position, as far as the books and the quarantine know."""
+        return max(self._spool.taken_in.position, self._quarantine.next_position)
+
+    def _leave_lost_positions(self, recovered: Recovered) -> bool:
+        """Let no new input take a position that lost input had: messages in quarantine are named by theirs.
+
+        Not while batches wait for a full ring: without a checkpoint behind it the jump would be taken for more damage.
+        """
+        known = self._known_position
+        if recovered.refused or known <= recovered.position:
+            return False
+        recovered.position = recovered.journal.next_position = known
+        return True
 
     def _absorb(self, output: Output, recovered: Recovered) -> None:
         for batch in output.batches:

@@ -62,7 +62,7 @@ PLANS_MAX: Final = 50_000
 
 QUARANTINED_BYTES_MAX: Final = 64 * 1024
 _DETAIL_CHARACTERS_MAX: Final = 500
-_KEY_INDEX_BITS: Final = 21
+KEY_INDEX_BITS: Final = 21
 """Room for the index in its group in the key of a quarantined message."""
 
 
@@ -269,7 +269,7 @@ class Pipeline:
         payload = group.payloads[index]
         self._output.quarantined.append(
             Quarantined(
-                key=position << _KEY_INDEX_BITS | index,
+                key=position << KEY_INDEX_BITS | index,
                 wall_ns=group.wall_ns,
                 topic=group.topics[index],
                 payload=payload[:QUARANTINED_BYTES_MAX],

@@ -68,3 +68,23 @@ def test_without_any_checkpoint_that_can_be_used_the_start_begins_anew(tmp_path:
     found = recovered(disk, tmp_path)
     assert (found.position, found.pipeline.open_readings) == (0, 0)
     assert len(found.notes) == 1
+
+
+def test_new_input_takes_no_position_of_input_that_was_lost(tmp_path: Path) -> None:
+    disk = FaultDisk()
+    pipeline = SETTINGS.pipeline(1)
+    checkpoint(disk, 0, list(pipeline.state_slices()))
+    journal = JournalWriter(disk, STATE / "journal", schema.Journal(segment_bytes=64 << 10), 0)
+    for position in range(3):
+        payload = b'{"v": %d' % position
+        entry = MessageGroup(S, position, CLOCK_SYNCHRONISED, 1, False, ["raw/a"], [payload], [1], [QOS1], {})
+        journal.commit([entry])
+    recovered(disk, tmp_path)
+    (file,) = [path for path in disk.entries if path.parent == STATE / "journal"]
+    disk.entries[file].seen[100:] = bytes(len(disk.entries[file].seen) - 100)
+    found = recovered(disk, tmp_path)
+    assert found.journal.damaged, "the quarantine has messages of all three entries, so they were durable"
+    assert found.epoch_began
+    assert found.position == found.journal.next_position == 3
+    again = recovered(disk, tmp_path)
+    assert (again.position, again.epoch_began, again.journal.missing) == (3, False, [])
