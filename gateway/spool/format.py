@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 SUFFIX: Final = ".seg"
 DAMAGED_SUFFIX: Final = ".damaged"
+FOREIGN_SUFFIX: Final = ".version"
+"""Ends the name of a slot that was written by a program of another version."""
 HASH_BYTES_MAX: Final = 32
 
 INDEX: Final = 3
@@ -52,6 +54,7 @@ INDEX: Final = 3
 _SEGMENT = struct.Struct("<4sHxx16sQQQQI")
 _STAMP = struct.Struct("<QQQB3x32s")
 _SLOT = struct.Struct("<4sIQI")
+_SLOT_MAGIC: Final = b"EGT1"
 _CRC = struct.Struct("<I")
 HEADER_BYTES: Final = _SEGMENT.size + _CRC.size
 STAMP_BYTES: Final = _STAMP.size + _CRC.size
@@ -208,8 +211,13 @@ def parse_stamp(uuid: bytes, data: bytes) -> Stamp | None:
 
 def slot(generation: int, body: bytes) -> bytes:
     """Return the bytes of a slot."""
-    head = _SLOT.pack(b"EGT1", len(body), generation, value(body))
+    head = _SLOT.pack(_SLOT_MAGIC, len(body), generation, value(body))
     return b"".join((head, _CRC.pack(value(head)), body))
+
+
+def is_slot_of_other_version(data: bytes) -> bool:
+    """Say whether a slot was written by a program of another version."""
+    return data[:3] == _SLOT_MAGIC[:3] and data[3:4].isalnum() and data[:4] != _SLOT_MAGIC
 
 
 def parse_slot(data: bytes) -> tuple[int, bytes] | None:
@@ -219,5 +227,5 @@ def parse_slot(data: bytes) -> tuple[int, bytes] | None:
     head = data[: _SLOT.size]
     magic, length, generation, crc = _SLOT.unpack(head)
     body = data[SLOT_HEADER_BYTES : SLOT_HEADER_BYTES + length]
-    whole = magic == b"EGT1" and _CRC.unpack_from(data, _SLOT.size)[0] == value(head)
+    whole = magic == _SLOT_MAGIC and _CRC.unpack_from(data, _SLOT.size)[0] == value(head)
     return (generation, body) if whole and len(body) == length and value(body) == crc else None

@@ -2,7 +2,8 @@
 
 A save overwrites the older slot in place: the newer one is never in danger, and a full disk does not stop it, because
 the files are preallocated. A write or fsync that failed is final for its file: the next save replaces that file by a
-new one, since the kernel may call pages clean that never reached the disk.
+new one, since the kernel may call pages clean that never reached the disk. A slot that a program of another version
+wrote is kept beside its successor.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Slots:
         self._paths = [path.with_name(f"{path.name}.{number}") for number in (0, 1)]
         self._generations = [0, 0]
         self._spoiled: set[int] = set()
+        self._foreign: set[int] = set()
         self.notes: list[str] = []
         self.was_found = False
 
@@ -40,14 +42,19 @@ class Slots:
             if not self._disk.exists(path):
                 continue
             self.was_found = True
+            data = b""
             try:
-                found = layout.parse_slot(self._disk.load(path))
+                data = self._disk.load(path)
             except StoreError as error:
                 self.notes.append(error.fault)
-                found = None
+            found = layout.parse_slot(data)
             if found is None:
                 self._spoiled.add(number)
-                self.notes.append(f"{path.name} is damaged or was never finished, the other copy counts")
+                why = "is damaged or was never finished"
+                if layout.is_slot_of_other_version(data):
+                    self._foreign.add(number)
+                    why = "is of another version"
+                self.notes.append(f"{path.name} {why}, the other copy counts")
                 continue
             self._generations[number] = found[0]
             if best is None or found[0] > best[0]:
@@ -61,6 +68,9 @@ class Slots:
         data = layout.slot(generation, body)
         path = self._paths[number]
         try:
+            if number in self._foreign:
+                self._disk.rename(path, path.with_name(path.name + layout.FOREIGN_SUFFIX))
+                self._foreign.discard(number)
             if number in self._spoiled or not self._disk.exists(path):
                 room = -len(data) % ROOM_BYTES
                 self._disk.replace(path, data + bytes(room))
