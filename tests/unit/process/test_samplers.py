@@ -167,6 +167,23 @@ def test_a_field_that_is_not_sent_any_more_is_let_go_although_its_topic_goes_on(
     assert node.samplers.open_readings == 1
 
 
+def test_fields_held_at_different_times_are_let_go_as_rows_of_their_own() -> None:
+    node = Node(DOORS)
+    for row in ({"a": 1, "b": 1}, {"a": 1, "b": 1}, {"a": 1}):
+        node.take(0, "t", 1, row)
+    node.fall_due(IDLE)
+    assert node.went_on[1:] == [("t", 2, {"b": 1}), ("t", 3, {"a": 1})]
+
+
+def test_the_order_in_which_readings_were_held_survives_a_restart() -> None:
+    node = Node(DOORS)
+    for topic in ("s", "t", "u", "u", "t", "s"):
+        node.take(0, topic, 1, {"a": 1})
+    node.restart()
+    node.fall_due(IDLE)
+    assert [topic for topic, _, _ in node.went_on[3:]] == ["u", "t", "s"]
+
+
 def test_what_was_let_go_is_the_start_of_the_next_line() -> None:
     node = Node(DOORS)
     for after, value in [(0, 0), (1, 0), (IDLE, 5), (1, 10), (1, 15)]:
