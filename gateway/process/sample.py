@@ -200,13 +200,17 @@ class Sampler:
                 del row[name]
 
     def state(self) -> tuple[object, ...]:
-        """Return what `restore` needs, as plain data."""
-        lines = [] if self._doors is None else self._doors.state()
-        return self._skipped, self._kept_ns, self._memory, self._counted_ns, lines
+        """Return what `restore` needs, as plain data; silence of rows and lines only where there are such steps."""
+        state = self._skipped, self._kept_ns, self._memory
+        if not self._steps.every_silence_ns and self._doors is None:
+            return state
+        return *state, self._counted_ns, [] if self._doors is None else self._doors.state()
 
     def restore(self, state: Any) -> None:  # noqa: ANN401  # plain data
         """Go on from a state of the same topic under the same steps."""
-        self._skipped, self._kept_ns, memory, self._counted_ns, lines = state
+        self._skipped, self._kept_ns, memory, *more = state
         self._memory = {name: (value, time_ns) for name, (value, time_ns) in memory.items()}
-        if self._doors is not None:
-            self._doors.restore(lines)
+        if more:
+            self._counted_ns, lines = more
+            if self._doors is not None:
+                self._doors.restore(lines)
