@@ -40,8 +40,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         ("ls", "list the files of the journal"),
         ("check", "read journal and checkpoints, and name what is damaged; the exit code is 1 then"),
     ):
-        action = actions.add_parser(name, help=sentence, description=f"{sentence[0].upper()}{sentence[1:]}.")
-        source.add_arguments(action)
+        source.add_action(actions, name, sentence)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ import json
 import sys
 from base64 import b64encode
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.cli import EX_NO, EX_OK, source
@@ -51,12 +52,7 @@ class Left(NamedTuple):
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-
-    def add(name: str, sentence: str) -> argparse.ArgumentParser:
-        action = actions.add_parser(name, help=sentence, description=f"{sentence[0].upper()}{sentence[1:]}.")
-        source.add_arguments(action)
-        return action
-
+    add = partial(source.add_action, actions)
     ls = add("ls", "list messages, the newest last, and how many there are of each reason")
     _add_filters(ls)
     ls.add_argument("--limit", type=_count, default=LIMIT, metavar="N", help=f"the newest N; 0: all (default {LIMIT})")

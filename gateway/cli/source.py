@@ -12,8 +12,18 @@ from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
+    from typing import TypeAlias
 
     from gateway.config import schema
+
+    Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no other name
+
+
+def add_action(actions: Actions, name: str, sentence: str) -> argparse.ArgumentParser:
+    """Add an action of a verb, with what says where; return its parser."""
+    action = actions.add_parser(name, help=sentence, description=f"{sentence[0].upper()}{sentence[1:]}.")
+    add_arguments(action)
+    return action
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,7 @@ _NO_END = 1 << 63
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-
-    def add(name: str, sentence: str) -> argparse.ArgumentParser:
-        action = actions.add_parser(name, help=sentence, description=f"{sentence[0].upper()}{sentence[1:]}.")
-        source.add_arguments(action)
-        return action
-
+    add = partial(source.add_action, actions)
     ls = add("ls", "list lanes, what each region waits for, and gaps")
     ls.add_argument("--files", action="store_true", help="list the segments, too")
     check = add("check", "read every batch, and name what is damaged; the exit code is 1 then")

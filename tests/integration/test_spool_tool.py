@@ -6,9 +6,9 @@ import json
 import shutil
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.demo.pki import write_pki
 from gateway.region import watermarks
@@ -16,6 +16,9 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.sensors import PahoSensor
 from tests.support.site import PROGRAM, Site, region_tls
 from tests.support.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROUTES = """
 [spool]
@@ -30,6 +33,22 @@ lane = "telemetry"
 """
 LANE = 'batch_bytes_max = "16KiB"\nlinger = "20ms"'
 CHECKS_S = 4.0
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[tuple[Mosquitto, Mosquitto, Site]]:
+    """Give a site and a region at work, with both brokers."""
+    pki = folder / "pki"
+    write_pki(pki)
+    with (
+        Mosquitto(folder / "local", max_queued_messages=0) as local,
+        Mosquitto(folder / "central", **region_tls(pki)) as central,
+        Site(folder, ROUTES, broker_port=local.port, region_port=central.port, pki=pki, lane=LANE) as site,
+    ):
+        site.receiver.start()
+        site.daemon.start()
+        wait_for(lambda: site.status()["ingest"]["connected"], "the daemon has subscribed")
+        yield local, central, site
 
 
 def spool(site: Site, *words: str, code: int = 0) -> Any:
@@ -53,17 +72,7 @@ def backlog(site: Site) -> int:
 
 
 def test_a_new_box_goes_on_where_the_old_one_ended(tmp_path: Path) -> None:
-    pki = tmp_path / "pki"
-    write_pki(pki)
-    with ExitStack() as stack:
-        local = stack.enter_context(Mosquitto(tmp_path / "local", max_queued_messages=0))
-        central = stack.enter_context(Mosquitto(tmp_path / "central", **region_tls(pki)))
-        site = stack.enter_context(
-            Site(tmp_path, ROUTES, broker_port=local.port, region_port=central.port, pki=pki, lane=LANE)
-        )
-        site.receiver.start()
-        site.daemon.start()
-        wait_for(lambda: site.status()["ingest"]["connected"], "the daemon has subscribed")
+    with at_work(tmp_path) as (local, central, site):
         publish(site, local.port, range(300))
         wait_for(lambda: backlog(site) == 0, "the region has everything so far")
         central.kill()
@@ -93,17 +102,7 @@ def test_a_new_box_goes_on_where_the_old_one_ended(tmp_path: Path) -> None:
 
 
 def test_nothing_is_called_damaged_while_a_daemon_fills_and_frees_its_ring(tmp_path: Path) -> None:
-    pki = tmp_path / "pki"
-    write_pki(pki)
-    with ExitStack() as stack:
-        local = stack.enter_context(Mosquitto(tmp_path / "local", max_queued_messages=0))
-        central = stack.enter_context(Mosquitto(tmp_path / "central", **region_tls(pki)))
-        site = stack.enter_context(
-            Site(tmp_path, ROUTES, broker_port=local.port, region_port=central.port, pki=pki, lane=LANE)
-        )
-        site.receiver.start()
-        site.daemon.start()
-        wait_for(lambda: site.status()["ingest"]["connected"], "the daemon has subscribed")
+    with at_work(tmp_path) as (local, _, site):
         checks, sent, end = 0, 0, time.monotonic() + CHECKS_S
         while time.monotonic() < end:
             publish(site, local.port, range(sent, sent + 500))
