@@ -184,6 +184,14 @@ def test_the_order_in_which_readings_were_held_survives_a_restart() -> None:
     assert [topic for topic, _, _ in node.went_on[3:]] == ["u", "t", "s"]
 
 
+def test_another_value_at_the_time_of_the_held_one_leaves_nothing_held() -> None:
+    node = Node(DOORS)
+    for after_ns, value in [(1, 0), (1, 1), (0, 2)]:
+        node.take(0, "t", after_ns, {"a": value})
+    assert (node.samplers.open_readings, node.samplers.deadline) == (0, None)
+    assert [(time_ns, row["a"]) for _, time_ns, row in node.went_on] == [(1, 0), (2, 1), (2, 2)]
+
+
 def test_what_was_let_go_is_the_start_of_the_next_line() -> None:
     node = Node(DOORS)
     for after, value in [(0, 0), (1, 0), (IDLE, 5), (1, 10), (1, 15)]:
