@@ -78,7 +78,11 @@ class Translator:
         if depth > DEPTH_MAX:
             raise self._fault(node, f"the expression is nested deeper than {DEPTH_MAX}")
         match node:
-            case ast.Constant() | ast.Name(id="true" | "false") | ast.UnaryOp(op=ast.USub(), operand=ast.Constant()):
+            case (
+                ast.Constant()
+                | ast.Name(id="true" | "false")
+                | ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float()))
+            ):
                 return self._constant(node)
             case ast.Name(id=name) if name in self._surroundings:
                 return self._surrounding(node)
@@ -221,6 +225,9 @@ class Translator:
 
     def _level(self, node: ast.Subscript) -> ast.expr:
         """Return `topic.split("/", n + 1)[n]`, or the like from the end: no more is split than is needed."""
+        assert isinstance(node.value, ast.Name)
+        if not self._is_as_written(node.value):
+            raise self._fault(node, "this is not allowed in an expression")
         level = self._literal(node.slice)
         if not _is_integer(level) or not -LEVEL_MAX - 1 <= level <= LEVEL_MAX:
             raise self._fault(node, f"a level of the topic is a whole number from -{LEVEL_MAX + 1} to {LEVEL_MAX}")
