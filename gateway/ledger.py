@@ -6,7 +6,8 @@ receiver can hold what it got against what the node says it sent. Two equations 
 
     messages in  = decoded + quarantined.* + shed.* + unrouted + duplicate
     readings in  = decoded readings + emitted by windows
-                 = filtered + sampled_out + aggregated + late + sealed + open (in builders, not yet sealed)
+                 = filtered + duplicate + sampled_out + aggregated + late + sealed
+                   + open (in builders, not yet sealed, or held back by swinging doors)
 
 `shed` is counted before the journal (QoS 0 past its limit), everything else by the pipeline.
 """
@@ -28,6 +29,7 @@ SHED: Final = "message.shed."
 READ: Final = "reading.decoded"
 EMITTED: Final = "reading.emitted"
 FILTERED: Final = "reading.filtered"
+DUPLICATE_READING: Final = "reading.duplicate"
 SAMPLED_OUT: Final = "reading.sampled_out"
 AGGREGATED: Final = "reading.aggregated"
 LATE: Final = "reading.late"
@@ -49,11 +51,11 @@ def total(ledger: Ledger, prefix: str) -> int:
 def residuals(ledger: Ledger, open_readings: int) -> tuple[int, int]:
     """Return what is unaccounted for: (messages, readings). Both are 0 unless the gateway has a defect.
 
-    `open_readings` is the number of readings in builders, decided but not yet sealed.
+    `open_readings` is the number of readings in builders, decided but not yet sealed, and of those held back.
     """
     fates = (DECODED, DUPLICATE_MESSAGE, UNROUTED)
     messages = ledger.get(RECEIVED, 0) - sum(ledger.get(fate, 0) for fate in fates)
     messages -= total(ledger, QUARANTINED) + total(ledger, SHED)
-    ends = (FILTERED, SAMPLED_OUT, AGGREGATED, LATE, SEALED)
+    ends = (FILTERED, DUPLICATE_READING, SAMPLED_OUT, AGGREGATED, LATE, SEALED)
     readings = ledger.get(READ, 0) + ledger.get(EMITTED, 0) - sum(ledger.get(fate, 0) for fate in ends)
     return messages, readings - open_readings

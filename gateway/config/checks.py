@@ -7,14 +7,13 @@ something it has reported already.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from gateway.config import schema
+from gateway.config.finding import Finding, twice
+from gateway.config.route_checks import route_findings
 from gateway.config.units import duration_text, size_text
-from gateway.config.values import nearest
-from gateway.errors import ExpressionError
-from gateway.process.expression import compile_expression
-from gateway.process.topics import filter_fault, topic_fault
+from gateway.process.topics import topic_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,16 +31,6 @@ NAME_CHARACTERS_MAX: Final = 64
 SOCKET_PATH_BYTES_MAX: Final = 107
 """Of `sun_path`, unix(7)."""
 
-_SUMMARIES: Final = frozenset({"count", "sum", "mean"})
-"""Functions whose result is wrong, not just coarse, when a deadband has left readings out."""
-
-
-class Finding(NamedTuple):
-    """One fault: a sentence, and the places that it rests on."""
-
-    sentence: str
-    places: tuple[Place, ...]
-
 
 def findings(config: schema.Gateway) -> Iterator[Finding]:
     """Yield everything that is wrong between the options of `config`."""
@@ -50,12 +39,9 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
         yield from _node(config.node)
     yield from _broker(config.broker)
     yield from _lanes(config.spool)
-    yield from _twice("route", [route.name for route in config.route], ("route",))
-    yield from _twice("region", [region.name for region in config.region], ("region",))
-    yield from _topics(config.route)
-    for number, route in enumerate(config.route):
-        yield from _lane_of_route(route, ("route", number), config.spool.lanes)
-        yield from _route(route, ("route", number))
+    yield from twice("route", [route.name for route in config.route], ("route",))
+    yield from twice("region", [region.name for region in config.region], ("region",))
+    yield from route_findings(config.route, config.spool.lanes)
     for number, region in enumerate(config.region):
         yield from _region(region, ("region", number))
     if config.receiver is not None:
@@ -111,7 +97,7 @@ def _broker(broker: schema.Broker) -> Iterator[Finding]:
 
 def _lanes(spool: schema.Spool) -> Iterator[Finding]:
     lanes: Place = ("spool", "lanes")
-    yield from _twice("lane", [lane.name for lane in spool.lanes], lanes)
+    yield from twice("lane", [lane.name for lane in spool.lanes], lanes)
     for number, lane in enumerate(spool.lanes):
         yield from _lane(lane, spool, (*lanes, number))
     total = sum(lane.bytes_reserved for lane in spool.lanes)
@@ -149,79 +135,6 @@ def _lane(lane: schema.Lane, spool: schema.Spool, place: Place) -> Iterator[Find
     if lane.policy == "thin" and taken:
         sentence = f'"{min(taken)}" is the name of the lane that its coarser batches go to: name that other lane'
         yield Finding(f"{sentence} otherwise", ((*place, "policy"),))
-
-
-def _twice(what: str, names: Sequence[str], place: Place) -> Iterator[Finding]:
-    for number, name in enumerate(names):
-        first = names.index(name)
-        if first != number:
-            places = ((*place, number, "name"), (*place, first, "name"))
-            yield Finding(f'"{name}" is the name of another {what} as well: give each its own', places)
-
-
-def _topics(routes: Sequence[schema.Route]) -> Iterator[Finding]:
-    taken: dict[str, int] = {}
-    for number, route in enumerate(routes):
-        place: Place = ("route", number, "topics")
-        for pattern in route.topics:
-            fault = filter_fault(pattern)
-            if fault:
-                yield Finding(f'the topic filter "{pattern}" cannot be used, {fault}: correct it', (place,))
-            first = taken.setdefault(pattern, number)
-            if first != number:
-                sentence = f'"{pattern}" is taken by the route "{routes[first].name}" before this one: remove it here'
-                yield Finding(sentence, (place, ("route", first)))
-
-
-def _lane_of_route(route: schema.Route, place: Place, lanes: Sequence[schema.Lane]) -> Iterator[Finding]:
-    names = [lane.name for lane in lanes]
-    if names and route.lane not in names:
-        close = nearest(route.lane, names)
-        hint = f'did you mean "{close}"?' if close else f"the lanes are {', '.join(names)}"
-        rests_on = (("spool", "lanes", number, "name") for number in range(len(lanes)))
-        yield Finding(f'no lane is named "{route.lane}"; {hint}', ((*place, "lane"), *rests_on))
-
-
-def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
-    def finding(sentence: str, *keys: tuple[str, ...]) -> Finding:
-        return Finding(sentence, tuple((*place, *key) for key in keys))
-
-    if route.keep:
-        try:
-            compile_expression(route.keep)
-        except ExpressionError as error:
-            yield finding(f"column {error.column} of the expression: {error.fault}", ("keep",))
-    if route.decoder == "scalar" and route.fields:
-        yield finding("a scalar payload has no fields to take: remove it", ("fields",), ("decoder",))
-    if route.decoder == "scalar" and route.time.field:
-        yield finding("a scalar payload has no time field: remove it", ("time", "field"), ("decoder",))
-    sample = route.sample
-    for name, band in sample.deadband.items():
-        if band <= 0:
-            yield finding(f'the deadband of "{name}" is {band:g}: give a change above 0', ("sample", "deadband"))
-        if route.fields and name not in route.fields:
-            sentence = f'"{name}" is not among the route\'s fields: add it there, or remove it here'
-            yield finding(sentence, ("sample", "deadband"), ("fields",))
-    if sample.silence_ns and not sample.deadband:
-        yield finding(
-            "does nothing without a deadband: set sample.deadband", ("sample", "silence"), ("sample", "deadband")
-        )
-    yield from _window(route, place)
-
-
-def _window(route: schema.Route, place: Place) -> Iterator[Finding]:
-    window, sample = route.window, route.sample
-    if window is None:
-        return
-    if sample.interval_ns > window.size_ns:
-        interval, size = duration_text(sample.interval_ns), duration_text(window.size_ns)
-        sentence = f"one row in {interval} leaves windows of {size} empty: lower it, or lengthen the window"
-        yield Finding(sentence, ((*place, "sample", "interval"), (*place, "window", "size")))
-    wrong = [name for name in window.functions if name in _SUMMARIES]
-    if sample.deadband and wrong:
-        sentence = f"would compute {', '.join(wrong)} of what the deadband leaves, not of what was measured"
-        hint = "remove them, or the deadband"
-        yield Finding(f"{sentence}: {hint}", ((*place, "window", "functions"), (*place, "sample", "deadband")))
 
 
 def _region(region: schema.Region, place: Place) -> Iterator[Finding]:

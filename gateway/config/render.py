@@ -59,7 +59,7 @@ _EXAMPLES: Final = {
 _OPTIONAL_TABLES: Final = frozenset({"route.window", "receiver"})
 """Tables that the example file shows as comments only."""
 
-_GENERATED: Final = "made by `gateway config docs --write` from `gateway/config/schema.py`: change that, not this"
+_GENERATED: Final = "made by `gateway config docs --write` from `gateway/config/schema`: change that, not this"
 
 _PREFACE: Final = f"""\
 # Configuration

@@ -29,6 +29,7 @@ from gateway.process.deadband import remembered
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gateway.config import schema
     from gateway.model import Row, Value
 
     Key: TypeAlias = tuple[str, str | int, Value]
@@ -63,7 +64,7 @@ class Duplicates:
 
     __slots__ = ("_first_at", "_key", "_keys_max", "_of_topic", "_oldest_at", "_span_ns", "forgotten", "unkeyed")
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options | schema.Duplicates) -> None:
         self._key = options.key
         self._of_topic = options.scope == "topic"
         self._keys_max = options.keys_max

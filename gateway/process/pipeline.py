@@ -24,6 +24,7 @@ from gateway.ledger import (
     AGGREGATED,
     DECODED,
     DUPLICATE_MESSAGE,
+    DUPLICATE_READING,
     EMITTED,
     FILTERED,
     LATE,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from gateway.config import schema
     from gateway.model import Entry, Ledger, Row
+    from gateway.process.swinging_door import Released
     from gateway.process.window import Closed
 
 SLICE_MESSAGES_MAX: Final = 256
@@ -82,6 +84,9 @@ class Pipeline:
         self._builders = {lane.name: LaneBuilder(lane, node, epoch) for lane in lanes}
         self._routes = [CompiledRoute(route, self._builders[route.lane], limits.payload_bytes_max) for route in routes]
         self._windowed = [route for route in self._routes if route.windows is not None]
+        self._holding = [
+            route for route in self._routes if route.samplers is not None and route.samplers.steps.hold_back
+        ]
         self._patterns = [route.topics for route in routes]
         self._plans = TopicCache(self._plan, PLANS_MAX)
         self._redelivery = Redelivery(limits.receive_maximum)
@@ -119,14 +124,16 @@ class Pipeline:
 
     @property
     def open_readings(self) -> int:
-        """Readings that wait for their batch to be sealed."""
-        return sum(builder.open_readings for builder in self._builders.values())
+        """Readings that wait for their batch to be sealed, or that swinging doors hold back."""
+        held = sum(route.samplers.open_readings for route in self._holding if route.samplers is not None)
+        return held + sum(builder.open_readings for builder in self._builders.values())
 
     @property
     def deadline(self) -> int | None:
         """The `at` at which a Tick must be journaled: a lane's linger ends, or a topic has been silent too long."""
         due = [builder.due_at for builder in self._builders.values()]
         due += [route.windows.deadline for route in self._windowed if route.windows is not None]
+        due += [route.samplers.deadline for route in self._holding if route.samplers is not None]
         return min((at for at in due if at is not None), default=None)
 
     def linger_ns(self, topic: str) -> int | None:
@@ -155,6 +162,9 @@ class Pipeline:
         self._wall_ns = wall_ns
         for route in self._windowed:
             while self._expire(route, None):
+                pass
+        for route in self._holding:
+            while self._let_go(route, None):
                 pass
         for builder in self._builders.values():
             self._seal(builder)
@@ -186,8 +196,10 @@ class Pipeline:
         for lane, builder in self._builders.items():
             parts[f"lane {lane}"] = Part(builder.state, builder.restore)
         for route in self._routes:
-            if route.steps is not None:
-                parts[f"samplers {route.name}"] = Part(route.state, route.restore)
+            if route.duplicates is not None:
+                parts[f"duplicates {route.name}"] = Part(route.duplicates.state, route.duplicates.restore)
+            if route.samplers is not None:
+                parts[f"samplers {route.name}"] = Part(route.samplers.state, route.samplers.restore)
             if route.windows is not None:
                 parts[f"windows {route.name}"] = Part(route.windows.state, route.windows.restore)
         return parts
@@ -246,9 +258,20 @@ class Pipeline:
         if route.keep is not None and not route.keep(row):
             count(ledger, FILTERED, readings)
             return False
-        if plan.sampler is not None:
-            row = plan.sampler.thinned(row, time_ns)
-            count(ledger, SAMPLED_OUT, readings - len(row))
+        if route.duplicates is not None:
+            row = route.duplicates.left(plan.topic, time_ns, row, self._at)
+            count(ledger, DUPLICATE_READING, readings - len(row))
+            readings = len(row)
+            if not row:
+                return False
+        if plan.sampler is not None and route.samplers is not None:
+            readings += route.samplers.open_readings
+            row = plan.sampler.thinned(row, time_ns, self._at)
+            if route.samplers.steps.hold_back:
+                for released in plan.sampler.released():
+                    readings -= len(released.row)
+                    self._append(route.builder, released)
+            count(ledger, SAMPLED_OUT, readings - len(row) - route.samplers.open_readings)
         if row and route.windows is not None:
             closed = route.windows.add(plan.topic, time_ns, row, self._at)
             count(ledger, LATE if closed is None else AGGREGATED, len(row))
@@ -289,6 +312,12 @@ class Pipeline:
                 if closed == SLICE_MESSAGES_MAX or self.ledger.get(EMITTED, 0) - emitted >= SLICE_EMITTED_MAX:
                     yield self._handed_over()
                     closed, emitted = 0, self.ledger.get(EMITTED, 0)
+        for route in self._holding:
+            released = 0
+            while self._let_go(route, self._at):
+                released += 1
+                if released % SLICE_MESSAGES_MAX == 0:
+                    yield self._handed_over()
         for builder in self._builders.values():
             if builder.due_at is not None and builder.due_at <= self._at:
                 self._seal(builder)
@@ -304,6 +333,19 @@ class Pipeline:
         topic, closed = expired
         self._emit(route.builder, topic, closed)
         return True
+
+    def _let_go(self, route: CompiledRoute, at: int | None) -> bool:
+        """Let the reading go on that a swinging door has held longest; False when none is due."""
+        assert route.samplers is not None
+        released = route.samplers.release(at)
+        if released is not None:
+            self._append(route.builder, released)
+        return released is not None
+
+    def _append(self, builder: LaneBuilder, released: Released) -> None:
+        builder.append(released.topic, released.time_ns, released.row, self._at)
+        if builder.is_full:
+            self._seal(builder)
 
     def _emit(self, builder: LaneBuilder, topic: str, closed: Closed) -> None:
         for start_ns, row in closed:

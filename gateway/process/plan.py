@@ -6,25 +6,23 @@ in its `CompiledRoute`, is bounded there, and is part of the pipeline's state.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from gateway.decode.contract import INTEGER_MAX, Limits
 from gateway.decode.formats import FORMATS
 from gateway.errors import DecodeError
+from gateway.process.duplicates import Duplicates
 from gateway.process.event_time import time_reader
 from gateway.process.expression import compile_expression
-from gateway.process.sample import Sampler, Steps
+from gateway.process.sample import Steps
+from gateway.process.samplers import Samplers
 from gateway.process.window import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from gateway.batch.builder import LaneBuilder
     from gateway.config import schema
     from gateway.model import Row
-
-TOPICS_MAX: Final = 100_000
-"""Topics of one route whose sampling is remembered; a message of one more goes to quarantine."""
+    from gateway.process.sample import Sampler
 
 
 class CompiledRoute:
@@ -34,12 +32,12 @@ class CompiledRoute:
         "ahead_ns",
         "builder",
         "decode",
+        "duplicates",
         "is_plain",
         "keep",
         "name",
         "payload_bytes_max",
         "samplers",
-        "steps",
         "time_of",
         "windows",
     )
@@ -56,30 +54,11 @@ class CompiledRoute:
         self.ahead_ns = route.time.ahead_ns
         self.keep = compile_expression(route.keep) if route.keep else None
         steps = Steps(route.sample)
-        self.steps = steps if steps.are_set else None
-        self.samplers: dict[str, Sampler] = {}
+        self.samplers = Samplers(route.name, steps) if steps.are_set else None
+        self.duplicates = None if route.duplicates is None else Duplicates(route.duplicates)
         self.windows = None if route.window is None else Windows(route.window)
-        self.is_plain = self.keep is None and self.steps is None and self.windows is None
-
-    def sampler(self, topic: str) -> Sampler:
-        """Return the sampler of a topic. Raises `DecodeError` when there is no room for one more."""
-        assert self.steps is not None
-        sampler = self.samplers.get(topic)
-        if sampler is None:
-            if len(self.samplers) >= TOPICS_MAX:
-                raise DecodeError("too_many_topics", f"the route {self.name} remembers {TOPICS_MAX} topics already")
-            sampler = self.samplers[topic] = Sampler(self.steps)
-        return sampler
-
-    def state(self) -> Iterator[tuple[object, ...]]:
-        """Yield what is remembered of each topic's sampling, its name first; windows have a state of their own."""
-        for topic, sampler in self.samplers.items():
-            yield topic, *sampler.state()
-
-    def restore(self, records: Sequence[Any]) -> None:
-        """Go on from the state of the same route."""
-        for topic, *state in records:
-            self.sampler(topic).restore(state)
+        steps_set = (self.keep, self.duplicates, self.samplers, self.windows)
+        self.is_plain = all(step is None for step in steps_set)
 
 
 class Plan:
@@ -112,8 +91,8 @@ class Plan:
         return time_ns, row
 
     def _find_room(self, route: CompiledRoute, time_ns: int, row: Row) -> None:
-        if self.sampler is None and route.steps is not None:
-            self.sampler = route.sampler(self.topic)
+        if self.sampler is None and route.samplers is not None:
+            self.sampler = route.samplers.sampler(self.topic)
         if route.windows is not None and route.windows.is_crowded:
             reason = route.windows.refusal(self.topic, time_ns, row)
             if reason:

@@ -75,13 +75,6 @@ class Steps:
     )
 
     def __init__(self, options: Options | schema.Sample) -> None:
-        if not isinstance(options, Options):
-            options = Options(
-                every=options.every,
-                interval_ns=options.interval_ns,
-                deadband=options.deadband,
-                silence_ns=options.silence_ns,
-            )
         self.topic_share = options.share if options.share_of == "topics" else 1.0
         self.series_share = options.share if options.share_of == "series" else 1.0
         self.every = options.every

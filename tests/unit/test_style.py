@@ -36,7 +36,7 @@ LAYERS = (
         "config.schema",
         "config.section",
     },
-    {"decode", "process", "batch", "transport"},
+    {"decode", "schemas", "process", "batch", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
     {"recovery", "upkeep"},
     {"flow"},
@@ -71,7 +71,8 @@ def tree_of(path: Path) -> ast.Module:
 
 def place_of(module: str) -> tuple[str, int]:
     """Return the part that a module belongs to, and its layer."""
-    for part in (module, module.partition(".")[0]):
+    words = module.split(".")
+    for part in (".".join(words[:end]) for end in range(len(words), 0, -1)):
         for number, parts in enumerate(LAYERS):
             if part in parts:
                 return part, number

@@ -189,6 +189,17 @@ def test_a_fault_names_line_key_what_was_found_and_what_to_write(text, expected)
             GOOD + "[route.sample]\ndeadband = {t = 1}\n[route.window]\nsize = '1m'\n",
             "would compute count, mean of what the",
         ),
+        (
+            GOOD + "[route.sample]\non_change = ['t']\npercent = {t = 1}\n",
+            '"t" is in percent as well, and one of them must decide',
+        ),
+        (GOOD + "[route.sample]\nfloor = {t = 1}\n", '"t" has a floor and no percent'),
+        (GOOD + "[route.sample]\nevery_silence = '1m'\n", "sample.every_silence: does nothing while every row goes on"),
+        (
+            GOOD + "[route.sample]\nswinging_door = {t = 1}\n[route.window]\nsize = '1m'\n",
+            "holds readings back until they are too late for a window",
+        ),
+        (GOOD + "fields = ['a']\n[route.duplicates]\nkey = 't'\n", '"t" is not among the route\'s fields'),
         (GOOD + "decoder = 'scalar'\n[route.time]\nfield = 't'\n", "a scalar payload has no time field"),
         (GOOD + "decoder = 'scalar'\nfields = ['t']\n", "a scalar payload has no fields to take"),
         (GOOD + REGION + "backoff_min = '10s'\nbackoff_max = '5s'\n", "10s is more than backoff_max, 5s"),

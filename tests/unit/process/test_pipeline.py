@@ -26,8 +26,8 @@ from gateway.model import (
     Tick,
 )
 from gateway.process import pipeline as module
-from gateway.process import plan
 from gateway.process.pipeline import Pipeline
+from gateway.process.samplers import Samplers
 
 S = 10**9
 NOW = 1_780_000_000 * S
@@ -291,7 +291,7 @@ def test_windows_that_fall_due_together_close_in_slices(topics: int, fields: int
 
 
 def test_topics_beyond_the_bound_of_a_route_are_quarantined(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "TOPICS_MAX", 2)
+    monkeypatch.setattr(Samplers.__init__, "__defaults__", (2,))
     one = machine()
     applied(one, group(*[(f"steps/{number}", b'{"v":2}') for number in range(3)]))
     assert one.ledger["message.quarantined.too_many_topics"] == 1

@@ -1,0 +1,133 @@
+"""What the options of routes must be to each other, and to the lanes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.config.finding import Finding
+from gateway.config.units import duration_text
+from gateway.config.values import nearest
+from gateway.errors import ExpressionError
+from gateway.process.expression import compile_expression
+from gateway.process.topics import filter_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gateway.config import schema
+    from gateway.config.positions import Place
+
+_SUMMARIES: Final = frozenset({"count", "sum", "mean"})
+"""Functions whose result is wrong, not just coarse, when sampling by change has left readings out."""
+
+_ONE_OF: Final = ("deadband", "percent", "on_change", "swinging_door")
+"""Each decides alone which readings of a field go on."""
+
+
+def route_findings(routes: Sequence[schema.Route], lanes: Sequence[schema.Lane]) -> Iterator[Finding]:
+    """Yield everything that is wrong with the routes."""
+    yield from _topics(routes)
+    for number, route in enumerate(routes):
+        yield from _lane_of_route(route, ("route", number), lanes)
+        yield from _route(route, ("route", number))
+
+
+def _topics(routes: Sequence[schema.Route]) -> Iterator[Finding]:
+    taken: dict[str, int] = {}
+    for number, route in enumerate(routes):
+        place: Place = ("route", number, "topics")
+        for pattern in route.topics:
+            fault = filter_fault(pattern)
+            if fault:
+                yield Finding(f'the topic filter "{pattern}" cannot be used, {fault}: correct it', (place,))
+            first = taken.setdefault(pattern, number)
+            if first != number:
+                sentence = f'"{pattern}" is taken by the route "{routes[first].name}" before this one: remove it here'
+                yield Finding(sentence, (place, ("route", first)))
+
+
+def _lane_of_route(route: schema.Route, place: Place, lanes: Sequence[schema.Lane]) -> Iterator[Finding]:
+    names = [lane.name for lane in lanes]
+    if names and route.lane not in names:
+        close = nearest(route.lane, names)
+        hint = f'did you mean "{close}"?' if close else f"the lanes are {', '.join(names)}"
+        rests_on = (("spool", "lanes", number, "name") for number in range(len(lanes)))
+        yield Finding(f'no lane is named "{route.lane}"; {hint}', ((*place, "lane"), *rests_on))
+
+
+def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
+    if route.keep:
+        try:
+            compile_expression(route.keep)
+        except ExpressionError as error:
+            yield Finding(f"column {error.column} of the expression: {error.fault}", ((*place, "keep"),))
+    if route.decoder == "scalar":
+        for keys, what in ((("fields",), "fields to take"), (("time", "field"), "time field")):
+            if route.fields if keys == ("fields",) else route.time.field:
+                sentence = f"a scalar payload has no {what}: remove it"
+                yield Finding(sentence, ((*place, *keys), (*place, "decoder")))
+    if route.duplicates is not None and route.duplicates.key:
+        yield from _unknown_field(route, place, ("duplicates", "key"), route.duplicates.key)
+    yield from _sample(route, place)
+    yield from _window(route, place)
+
+
+def _unknown_field(route: schema.Route, place: Place, keys: tuple[str, ...], name: str) -> Iterator[Finding]:
+    if route.fields and name not in route.fields:
+        sentence = f'"{name}" is not among the route\'s fields: add it there, or remove it here'
+        yield Finding(sentence, ((*place, *keys), (*place, "fields")))
+
+
+def _sample(route: schema.Route, place: Place) -> Iterator[Finding]:
+    sample = route.sample
+    yield from _bands(route, place)
+    seen: dict[str, str] = {}
+    for key in _ONE_OF:
+        for name in getattr(sample, key):
+            first = seen.setdefault(name, key)
+            if first != key:
+                sentence = f'"{name}" is in {first} as well, and one of them must decide: remove it from the other'
+                yield _of_sample(place, sentence, key, first)
+    if sample.silence_ns and not seen:
+        sentence = "does nothing without a deadband, percent, on_change or swinging_door: set one"
+        yield _of_sample(place, sentence, "silence", *_ONE_OF)
+    if sample.every_silence_ns and sample.every == 1:
+        yield _of_sample(place, "does nothing while every row goes on: set every", "every_silence", "every")
+
+
+def _bands(route: schema.Route, place: Place) -> Iterator[Finding]:
+    """Look at each field that a change is given for."""
+    sample = route.sample
+    for key in ("deadband", "percent", "floor", "swinging_door"):
+        for name, band in getattr(sample, key).items():
+            if band <= 0:
+                yield _of_sample(place, f'the {key} of "{name}" is {band:g}: give a change above 0', key)
+            yield from _unknown_field(route, place, ("sample", key), name)
+    for name in sample.on_change:
+        yield from _unknown_field(route, place, ("sample", "on_change"), name)
+    for name in sorted(sample.floor.keys() - sample.percent.keys()):
+        sentence = f'"{name}" has a floor and no percent that it belongs to: add that, or remove it'
+        yield _of_sample(place, sentence, "floor", "percent")
+
+
+def _of_sample(place: Place, sentence: str, *keys: str) -> Finding:
+    return Finding(sentence, tuple((*place, "sample", key) for key in keys))
+
+
+def _window(route: schema.Route, place: Place) -> Iterator[Finding]:
+    window, sample = route.window, route.sample
+    if window is None:
+        return
+    if sample.interval_ns > window.size_ns:
+        interval, size = duration_text(sample.interval_ns), duration_text(window.size_ns)
+        sentence = f"one row in {interval} leaves windows of {size} empty: lower it, or lengthen the window"
+        yield Finding(sentence, ((*place, "sample", "interval"), (*place, "window", "size")))
+    wrong = [name for name in window.functions if name in _SUMMARIES]
+    for key in ("deadband", "percent", "on_change"):
+        if getattr(sample, key) and wrong:
+            sentence = f"would compute {', '.join(wrong)} of what the {key} leaves, not of what was measured"
+            hint = f"remove them, or the {key}"
+            yield Finding(f"{sentence}: {hint}", ((*place, "window", "functions"), (*place, "sample", key)))
+    if sample.swinging_door:
+        sentence = "holds readings back until they are too late for a window: remove it, or the window"
+        yield Finding(sentence, ((*place, "sample", "swinging_door"), (*place, "window")))

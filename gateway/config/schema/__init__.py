@@ -1,0 +1,82 @@
+"""Every option of `gateway.toml`, declared once: name, type, default, bounds, unit and one sentence.
+
+The loader, the reference page, the JSON Schema and `gateway config explain` are all made from these Structs. TOML keys
+are the attribute names without a trailing `_ns`: durations are written as text with a unit ("250ms", "30s", "7d") and
+kept in nanoseconds; sizes are written as text with a unit ("8MiB", "64kB") or as a number of bytes, and kept in bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import field
+
+from gateway.config.schema.node import Broker, Journal, Lane, Node, Spool, thin_lane
+from gateway.config.schema.region import Receiver, Region
+from gateway.config.schema.route import Duplicates, Route, Sample, Time, Window
+from gateway.config.section import Section, option
+
+__all__ = [
+    "NAME_OPTIONS",
+    "PATH_OPTIONS",
+    "Broker",
+    "Duplicates",
+    "Gateway",
+    "Journal",
+    "Lane",
+    "Node",
+    "Receiver",
+    "Region",
+    "Route",
+    "Sample",
+    "Spool",
+    "Time",
+    "Window",
+    "thin_lane",
+]
+
+
+class Gateway(Section, frozen=True, kw_only=True):
+    """The whole file. A node needs `[node]`, lanes and routes, and mirrors to its regions; a receiver `[receiver]`."""
+
+    node: Annotated[Node | None, option("The box itself.")] = None
+    broker: Annotated[Broker, option("The local broker.")] = field(default_factory=Broker)
+    journal: Annotated[Journal, option("The log of inputs.")] = field(default_factory=Journal)
+    spool: Annotated[Spool, option("The durable ring.")] = field(default_factory=Spool)
+    route: Annotated[tuple[Route, ...], option("The routes, in order of precedence.")] = ()
+    region: Annotated[tuple[Region, ...], option("The regions.")] = ()
+    receiver: Annotated[Receiver | None, option("The central side.")] = None
+
+
+NAME_OPTIONS: Final = frozenset(
+    {
+        "node.id",
+        "spool.lanes.name",
+        "route.name",
+        "route.lane",
+        "region.name",
+        "receiver.name",
+        "receiver.share_group",
+    }
+)
+"""Dotted paths of the options whose text must be a `Name`."""
+
+
+PATH_OPTIONS: Final = frozenset(
+    {
+        "node.state_folder",
+        "node.status_socket",
+        "broker.password_file",
+        "broker.tls_ca",
+        "broker.tls_certificate",
+        "broker.tls_key",
+        "region.tls_ca",
+        "region.tls_certificate",
+        "region.tls_key",
+        "receiver.tls_ca",
+        "receiver.tls_certificate",
+        "receiver.tls_key",
+        "receiver.state_folder",
+    }
+)
+"""Dotted paths of the options that name files; relative ones are taken from the folder of the configuration file."""

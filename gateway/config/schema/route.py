@@ -1,0 +1,156 @@
+"""Options of a route: what its messages are, which of their readings go on, and where to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import field
+
+from gateway.config.section import DURATION, MS, Name, S, Section, option
+
+
+class Time(Section, frozen=True, kw_only=True):
+    """Where a route's readings get their time from."""
+
+    field: Annotated[str, option("Path of the payload's time field; empty means the time of arrival.")] = ""
+    unit: Annotated[
+        Literal["s", "ms", "us", "ns", "iso8601"], option("Unit of a numeric time field, or ISO 8601 text.")
+    ] = "ms"
+    ahead_ns: Annotated[
+        int,
+        option(
+            "How far a reading's time may lie after its arrival; further goes to quarantine.",
+            unit=DURATION,
+            low=0,
+            high=3650 * 86400 * S,
+        ),
+    ] = 300 * S
+
+
+class Sample(Section, frozen=True, kw_only=True):
+    """Which rows of a topic go on. All that are set apply, in the order of these options."""
+
+    share: Annotated[float, option("Share of the topics, or series, that is taken, by hash.", low=0, high=1)] = 1.0
+    share_of: Annotated[
+        Literal["topics", "series"], option("What the share is of: whole topics, or fields of topics.")
+    ] = "topics"
+    every: Annotated[int, option("Keep one row of this many.", unit="rows", low=1, high=1_000_000)] = 1
+    every_silence_ns: Annotated[
+        int,
+        option(
+            "A row that lies this far in event time from the last that `every` kept is kept, too; 0 means never.",
+            unit=DURATION,
+            low=0,
+            high=365 * 86400 * S,
+        ),
+    ] = 0
+    interval_ns: Annotated[
+        int,
+        option(
+            "Keep at most one row in this much event time; 0 keeps all.",
+            unit=DURATION,
+            low=0,
+            high=365 * 86400 * S,
+        ),
+    ] = 0
+    deadband: Annotated[
+        dict[str, float],
+        option("Field → least change that is worth a reading; other readings of the field are left out."),
+    ] = field(default_factory=dict)
+    on_change: Annotated[tuple[str, ...], option("Fields whose readings are left out while they do not change.")] = ()
+    percent: Annotated[
+        dict[str, float],
+        option("Field → least change that is worth a reading, in percent of the last one that went on."),
+    ] = field(default_factory=dict)
+    floor: Annotated[
+        dict[str, float],
+        option("Field under `percent` → least change that is worth a reading, in the field's own unit."),
+    ] = field(default_factory=dict)
+    swinging_door: Annotated[
+        dict[str, float],
+        option("Field → most that a reading left out may lie beside the straight line between those that go on."),
+    ] = field(default_factory=dict)
+    idle_ns: Annotated[
+        int,
+        option(
+            "How long a swinging door holds a reading back when no other follows.",
+            unit=DURATION,
+            low=100 * MS,
+            high=86400 * S,
+        ),
+    ] = 60 * S
+    silence_ns: Annotated[
+        int,
+        option(
+            "A field under deadband, percent, on_change or swinging_door goes on at least this often in event time; "
+            "0 means no bound.",
+            unit=DURATION,
+            low=0,
+            high=365 * 86400 * S,
+        ),
+    ] = 0
+
+
+class Duplicates(Section, frozen=True, kw_only=True):
+    """What was said before is left out: by a key, or by series and time. Needs memory for what it must remember."""
+
+    key: Annotated[str, option("Field whose value names a row; empty: a reading is named by its series and time.")] = ""
+    scope: Annotated[
+        Literal["topic", "route"], option("Whether keys are compared within a topic or over the whole route.")
+    ] = "topic"
+    keys_max: Annotated[
+        int, option("Keys remembered, about 240 bytes of memory each.", unit="keys", low=1, high=1_000_000)
+    ] = 10_000
+    span_ns: Annotated[
+        int,
+        option(
+            "How long a key is remembered, on the node's own clock.", unit=DURATION, low=100 * MS, high=31 * 86400 * S
+        ),
+    ] = 600 * S
+
+
+class Window(Section, frozen=True, kw_only=True):
+    """Tumbling windows in event time: what goes on is one row per topic and window, at the window's start."""
+
+    size_ns: Annotated[int, option("Length of a window.", unit=DURATION, low=MS, high=31 * 86400 * S)]
+    lateness_ns: Annotated[
+        int,
+        option(
+            "How far behind a topic's newest reading a reading may still come.",
+            unit=DURATION,
+            low=0,
+            high=86400 * S,
+        ),
+    ] = 0
+    idle_ns: Annotated[
+        int,
+        option("Silence of a topic after which its windows close.", unit=DURATION, low=100 * MS, high=86400 * S),
+    ] = 60 * S
+    functions: Annotated[
+        tuple[Literal["count", "sum", "min", "max", "mean", "first", "last"], ...],
+        option("What is computed of each field; the reading's field is named `field.function`."),
+    ] = ("count", "min", "max", "mean")
+
+
+class Route(Section, frozen=True, kw_only=True):
+    """Topic filters → decoder → steps → lane. The first route that matches a topic takes it."""
+
+    name: Annotated[Name, option("Name of the route, for counts and messages.")]
+    topics: Annotated[tuple[str, ...], option("MQTT topic filters that this route subscribes to and takes.")]
+    lane: Annotated[Name, option("Lane that the readings go to.")]
+    decoder: Annotated[
+        Literal["json", "cbor", "scalar"],
+        option("What the payload is: JSON or CBOR objects, or one bare value."),
+    ] = "json"
+    qos: Annotated[int, option("QoS of the subscription; 2 is granted as 1.", low=0, high=2)] = 1
+    fields: Annotated[
+        tuple[str, ...],
+        option("Paths of the fields to take; empty means all. Nested names are joined by a dot."),
+    ] = ()
+    field_count_max: Annotated[int, option("Most fields in one payload.", unit="fields", low=1, high=10_000)] = 256
+    depth_max: Annotated[int, option("Deepest nesting in one payload.", low=1, high=64)] = 8
+    keep: Annotated[str, option("Expression; rows for which it is not true are filtered. Empty keeps all.")] = ""
+    time: Annotated[Time, option("Where readings get their time from.")] = field(default_factory=Time)
+    sample: Annotated[Sample, option("Which rows go on.")] = field(default_factory=Sample)
+    duplicates: Annotated[Duplicates | None, option("De-duplication; absent means everything goes on.")] = None
+    window: Annotated[Window | None, option("Aggregation; absent means readings go on as they are.")] = None
