@@ -1,7 +1,8 @@
 """What every decoder promises, whatever its format.
 
-A decoder turns one payload into one row, or raises `DecodeError`; no payload makes it raise anything else, run long or
-take memory out of proportion, because payloads come from whoever may publish. What it returns is final:
+A decoder turns one payload into one row, or into records where a format has many; or it raises `DecodeError`. No
+payload makes it raise anything else, run long or take memory out of proportion, because payloads come from whoever may
+publish. What it returns is final. A row is
 
 - flat: nested names are joined by a dot, elements of arrays are named by their number (`axes.0`);
 - never empty, and never more than `field_count_max` fields (what is null counts as one, and is then left out);
@@ -9,13 +10,13 @@ take memory out of proportion, because payloads come from whoever may publish. W
 
 Reasons are short words that the ledger counts: `empty`, `malformed_json`, `malformed_cbor`, `not_utf8`,
 `not_an_object`, `not_finite`, `number_too_large`, `integer_too_large`, `duplicate_key`, `key_not_text`,
-`unsupported_type`, `too_deep`, `too_many_fields`, `field_name_too_long`, `no_fields`.
+`unsupported_type`, `too_deep`, `too_many_fields`, `field_name_too_long`, `no_fields`, `too_many_records`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from gateway.model import Row
@@ -41,3 +42,29 @@ class Decoder(Protocol):
 
     def __call__(self, payload: bytes, /) -> Row:
         """Return the row that `payload` holds; the caller owns it. Raises `DecodeError`."""
+
+
+RECORDS_MAX: Final = 10_000
+"""Records of one payload."""
+
+
+class Record(NamedTuple):
+    """One row of a payload that has many.
+
+    `series` is appended to the topic as `<topic>/<series>`, empty for the topic itself. `time_ns` is the Unix time that
+    the payload states for this row, None where it states none.
+    """
+
+    series: str
+    time_ns: int | None
+    row: Row
+
+
+class RecordDecoder(Protocol):
+    """One format whose payloads hold many rows, under the limits of one route."""
+
+    def __call__(self, payload: bytes, topic: str, arrival_ns: int, /) -> list[Record]:
+        """Return 1 to `RECORDS_MAX` records in the payload's order; the caller owns them. Raises `DecodeError`.
+
+        `topic` is that of the message, `arrival_ns` the wall time at which it came.
+        """
