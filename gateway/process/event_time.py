@@ -44,15 +44,18 @@ def time_reader(options: schema.Time) -> TimeOf | None:
         value = row.pop(field, None)
         if value is None:
             raise DecodeError("time_missing", f"the payload has no time field {field!r}")
-        time_ns = to_ns(value)
-        if not INTEGER_MIN <= time_ns <= INTEGER_MAX:
-            raise DecodeError("time_invalid", f"the time field {field!r} lies before 1678 or after 2262")
-        if time_ns > latest_ns:
-            ahead_s = (time_ns - latest_ns) / 1e9
-            raise DecodeError("time_ahead", f"the time field {field!r} lies {ahead_s:.3f} s past what is allowed")
-        return time_ns
+        return checked_time(to_ns(value), latest_ns, f"the time field {field!r}")
 
     return time_of
+
+
+def checked_time(time_ns: int, latest_ns: int, what: str = "a time in the payload") -> int:
+    """Return a time that can be used. Raises `DecodeError`."""
+    if not INTEGER_MIN <= time_ns <= INTEGER_MAX:
+        raise DecodeError("time_invalid", f"{what} lies before 1678 or after 2262")
+    if time_ns > latest_ns:
+        raise DecodeError("time_ahead", f"{what} lies {(time_ns - latest_ns) / 1e9:.3f} s past what is allowed")
+    return time_ns
 
 
 def _from_number(unit_ns: int) -> Callable[[Value], int]:

@@ -42,7 +42,7 @@ from gateway.process.plan import CompiledRoute, Plan
 from gateway.process.redelivery import Redelivery
 from gateway.process.route import TopicCache, first_match
 from gateway.process.state import Part, restore_slice, slices
-from gateway.process.topics import topic_fault
+from gateway.process.topics import topic_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -82,7 +82,7 @@ class Pipeline:
         self._limits = limits
         self._epoch = epoch
         self._builders = {lane.name: LaneBuilder(lane, node, epoch) for lane in lanes}
-        self._routes = [CompiledRoute(route, self._builders[route.lane], limits.payload_bytes_max) for route in routes]
+        self._routes = [CompiledRoute(route, self._builders[route.lane], limits) for route in routes]
         self._windowed = [route for route in self._routes if route.windows is not None]
         self._holding = [
             route for route in self._routes if route.samplers is not None and route.samplers.steps.hold_back
@@ -211,12 +211,9 @@ class Pipeline:
         ((self._at, self._wall_ns, self._clock, self.ledger),) = records
 
     def _plan(self, topic: str) -> Plan:
-        fault = topic_fault(topic)
-        if fault:
-            return Plan(topic, None, ("topic_invalid", f"the topic {fault}"))
-        limit = self._limits.topic_bytes_max
-        if len(topic.encode()) > limit:
-            return Plan(topic, None, ("topic_too_long", f"the topic is longer than {limit} bytes"))
+        refusal = topic_refusal(topic, self._limits.topic_bytes_max)
+        if refusal is not None:
+            return Plan(topic, None, refusal)
         index = first_match(self._patterns, topic)
         return Plan(topic, None if index is None else self._routes[index])
 
@@ -236,21 +233,22 @@ class Pipeline:
                 self._refuse(plan, group, index, position)
                 continue
             try:
-                time_ns, row = plan.read(route, payload, wall_ns, clock_is_set=clock_is_set)
+                rows = plan.read(route, payload, wall_ns, clock_is_set=clock_is_set)
             except DecodeError as error:
                 self._quarantine(group, index, position, route.name, error.reason, error.fault)
                 continue
             ledger[DECODED] += 1
-            ledger[READ] += len(row)
-            if route.is_plain or self._passes(plan, route, time_ns, row):
-                text_bytes = 0
-                for value in row.values():
-                    if value.__class__ is str or value.__class__ is bytes:
-                        text_bytes += _text_bytes(value)
-                builder = route.builder
-                builder.append(topic, time_ns, row, at, text_bytes)
-                if builder.is_full:
-                    self._seal(builder)
+            for place, time_ns, row in rows:
+                ledger[READ] += len(row)
+                if route.is_plain or self._passes(place, route, time_ns, row):
+                    text_bytes = 0
+                    for value in row.values():
+                        if value.__class__ is str or value.__class__ is bytes:
+                            text_bytes += _text_bytes(value)
+                    builder = route.builder
+                    builder.append(place.topic, time_ns, row, at, text_bytes)
+                    if builder.is_full:
+                        self._seal(builder)
 
     def _passes(self, plan: Plan, route: CompiledRoute, time_ns: int, row: Row) -> bool:
         """Take a row through the steps of its route; False when nothing of it goes on as a row of its own."""

@@ -57,5 +57,27 @@ def topic_fault(topic: str) -> str:
     return ""
 
 
+def topic_refusal(topic: str, bytes_max: int) -> tuple[str, str] | None:
+    """Return (reason, sentence) when a message with this topic cannot be taken."""
+    fault = topic_fault(topic)
+    if fault:
+        return "topic_invalid", f"the topic {fault}"
+    if len(topic.encode()) > bytes_max:
+        return "topic_too_long", f"the topic is longer than {bytes_max} bytes"
+    return None
+
+
+def series_fault(topic: str, bytes_max: int) -> str:
+    """Return why readings cannot go under this topic, which a payload has made longer, as a sentence.
+
+    Nobody subscribes to it, so a `+` or `#` in it does no harm.
+    """
+    if "\0" in topic or not _is_unicode(topic):
+        return "it holds a character that no topic may hold"
+    if len(topic.encode()) > bytes_max:
+        return f"with the topic it is longer than {bytes_max} bytes"
+    return ""
+
+
 def _is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
