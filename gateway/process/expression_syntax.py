@@ -4,10 +4,10 @@ The text is parsed as Python and every node of the tree is looked at: what is no
 compile. The tree is made anew: a name becomes a field of the row, a call one of `expression_functions`, a result of
 arithmetic is held within bounds. Nothing of the text's own tree is taken over but constants and operators.
 
-Python's `+`, `*` and `%` also join, repeat and format text, which needs memory without bound. The code made here keeps
-them to numbers without a call: `a + b` becomes `a - (-b)`, `a * b` becomes `(-a) * (-b)` and `a % b` becomes
-`(-(-a)) % b`. For numbers these are the same to the last bit (negation is exact, IEEE 754, section 5.5.1), and what is
-no number has no negation.
+Python's `*` and `%` also repeat and format text, which needs memory without bound. The code made here keeps them to
+numbers without a call: `a * b` becomes `(-a) * (-b)` and `a % b` becomes `(-(-a)) % b`. For numbers these are the same
+to the last bit (negation is exact, IEEE 754, section 5.5.1), and what is no number has no negation. Text that `+` has
+joined is refused by the bounds of its result, so no longer text is ever made of it.
 """
 
 from __future__ import annotations
@@ -115,10 +115,8 @@ class Translator:
     def _arithmetic(self, node: ast.BinOp, depth: int) -> ast.expr:
         left, right = self.translated(node.left, depth + 1), self.translated(node.right, depth + 1)
         match node.op:
-            case ast.Sub() | ast.Div() | ast.FloorDiv():
+            case ast.Add() | ast.Sub() | ast.Div() | ast.FloorDiv():
                 return self._bounded(ast.BinOp(left, node.op, right))
-            case ast.Add():
-                return self._bounded(ast.BinOp(left, ast.Sub(), _negated(right)))
             case ast.Mult():
                 return self._bounded(ast.BinOp(_negated(left), node.op, _negated(right)))
             case ast.Mod():
