@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from gateway.decode.contract import Limits
     from gateway.model import Row, Value
 
+NESTING_MAX: Final = 200
+"""Deepest nesting of a document, beyond every `depth_max`: what works on documents may call itself for each level."""
+
 _AS_THEY_ARE: Final = frozenset({bool, str, bytes})
 
 
@@ -57,6 +60,21 @@ def check_names(names: Iterable[str]) -> None:
     for name in names:
         if len(name) > FIELD_CHARACTERS_MAX:
             raise DecodeError("field_name_too_long", f"a field's name has more than {FIELD_CHARACTERS_MAX} characters")
+
+
+def check_nesting(document: object) -> None:
+    """Raise `DecodeError` when `document` is nested deeper than `NESTING_MAX`."""
+    level = [document]
+    for _ in range(NESTING_MAX + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise DecodeError("too_deep", f"the payload is nested deeper than {NESTING_MAX}")
 
 
 class _Walk:
