@@ -60,6 +60,20 @@ def decoder(limits: Limits) -> Decoder:
     return decode
 
 
+def parse(payload: bytes, /) -> object:
+    """Return the document that `payload` is: plain values, lists, and dicts whose keys are text or bytes, and unique.
+
+    Its values are still to be checked. Raises `DecodeError`.
+    """
+    if not payload:
+        raise DecodeError("empty", "the payload is empty")
+    try:
+        return _parsed(payload)
+    except cbor2.CBORError:
+        _parsed_again(payload)
+        raise DecodeError("duplicate_key", "the payload holds a key twice") from None
+
+
 def _parsed(payload: bytes, *, allow_duplicate_keys: bool = False) -> object:
     """Return the one data item that `payload` is. Raises `DecodeError` and what the parser raises."""
     file = BytesIO(payload.removeprefix(_SELF_DESCRIBED))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 import msgspec
 
 from gateway.decode.contract import FIELD_CHARACTERS_MAX, INTEGER_MAX, INTEGER_MIN
-from gateway.decode.flatten import check_names, flatten, select
+from gateway.decode.flatten import check_names, check_nesting, flatten, select
 from gateway.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -61,6 +61,17 @@ def decoder(limits: Limits) -> Decoder:
         return row
 
     return decode
+
+
+def parse(payload: bytes, /) -> object:
+    """Return the document that `payload` is: plain values, lists, and dicts whose keys are unique.
+
+    It is nested no deeper than `NESTING_MAX`; its values are still to be checked. Raises `DecodeError`.
+    """
+    document = _parsed(payload)
+    check_nesting(document)
+    _check_keys(payload, document)
+    return document
 
 
 def _nested(payload: bytes, limits: Limits) -> Row:
