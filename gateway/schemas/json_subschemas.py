@@ -32,7 +32,7 @@ NEVER: Final[Subschema] = {"enum": []}
 OF_TYPE: Final[dict[str, Subschema]] = {name: {"type": name} for name in TYPES}
 
 _FEW_VALUED: Final = frozenset({"null", "boolean"})
-_LISTS: Final = frozenset({"allOf", "anyOf", "oneOf", "enum", "prefixItems"})
+_LISTS: Final = frozenset({"allOf", "anyOf", "oneOf", "enum", "prefixItems", "required"})
 _OBJECTS: Final = frozenset({"properties", "patternProperties"})
 _REFERENCES: Final = frozenset({"$dynamicRef", "$recursiveRef"})
 _HIDING_DRAFTS: Final = re.compile(r"draft-0[3467]")
