@@ -62,21 +62,6 @@ def check_names(names: Iterable[str]) -> None:
             raise DecodeError("field_name_too_long", f"a field's name has more than {FIELD_CHARACTERS_MAX} characters")
 
 
-def check_nesting(document: object) -> None:
-    """Raise `DecodeError` when `document` is nested deeper than `NESTING_MAX`."""
-    level = [document]
-    for _ in range(NESTING_MAX + 1):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return
-    raise DecodeError("too_deep", f"the payload is nested deeper than {NESTING_MAX}")
-
-
 class _Walk:
     """One walk over one document."""
 

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 import msgspec
 
 from gateway.decode.contract import FIELD_CHARACTERS_MAX, INTEGER_MAX, INTEGER_MIN
-from gateway.decode.flatten import check_names, check_nesting, flatten, select
+from gateway.decode.flatten import NESTING_MAX, check_names, flatten, select
 from gateway.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from gateway.decode.contract import Decoder, Limits
     from gateway.model import Row
@@ -69,8 +69,8 @@ def parse(payload: bytes, /) -> object:
     It is nested no deeper than `NESTING_MAX`; its values are still to be checked. Raises `DecodeError`.
     """
     document = _parsed(payload)
-    check_nesting(document)
-    _check_keys(payload, document)
+    if isinstance(document, dict | list):
+        _check_keys(payload, document)
     return document
 
 
@@ -124,21 +124,35 @@ def _kind(document: object) -> str:
 
 def _check_keys(payload: bytes, document: object) -> None:
     """Raise `DecodeError` when an object in `payload`, parsed as `document`, has a key twice."""
-    if b"\\" not in payload and payload.count(b":") == _colons(document):
+    colons = _colons(document)
+    if b"\\" not in payload and payload.count(b":") == colons:
         return
     json.loads(payload, object_pairs_hook=_unique)
 
 
 def _colons(document: object) -> int:
-    """Return how many colons the text of `document` holds if no key was in it twice and nothing was escaped."""
-    if isinstance(document, dict):
-        inside: int = sum(key.count(":") + _colons(value) for key, value in document.items())
-        return len(document) + inside
-    if isinstance(document, list):
-        return sum(map(_colons, document))
-    if isinstance(document, str):
-        return document.count(":")
-    return 0
+    """Return how many colons the text of `document` holds if no key was in it twice and nothing was escaped.
+
+    Raises `DecodeError` when it is nested deeper than `NESTING_MAX`.
+    """
+    colons = 0
+    level = [document]
+    for _ in range(NESTING_MAX + 1):
+        deeper: list[object] = []
+        for outer in level:
+            values = outer
+            if isinstance(outer, dict):
+                colons += len(outer) + "".join(outer).count(":")
+                values = outer.values()
+            for inner in cast("Iterable[object]", values):
+                if isinstance(inner, str):
+                    colons += inner.count(":")
+                elif isinstance(inner, dict | list):
+                    deeper.append(inner)
+        if not deeper:
+            return colons
+        level = deeper
+    raise DecodeError("too_deep", f"the payload is nested deeper than {NESTING_MAX}")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> None:
