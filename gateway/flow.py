@@ -32,6 +32,7 @@ import msgspec
 from gateway import ledger
 from gateway.batch import envelope
 from gateway.channel import Channel
+from gateway.config.material import read_material
 from gateway.errors import StoreError
 from gateway.flash import Flash
 from gateway.health.rates import Rates
@@ -100,8 +101,11 @@ class Flow:
         self.spool = Spool.open(disk, folder / "spool", config.spool, node, config.region, now_s)
         self.quarantine = Quarantine(folder / "quarantine.sqlite")
         self.checkpoints = CheckpointStore(disk, folder / "checkpoint")
-        recovery = Recovery(disk, clock, folder / "journal", self.checkpoints, self.spool, self.quarantine)
-        self._settings = Settings.of(config)
+        material = read_material(config.route)
+        recovery = Recovery(
+            disk, clock, folder / "journal", self.checkpoints, self.spool, self.quarantine, material.keys
+        )
+        self._settings = Settings.of(config, material)
         self.recovered = recovery.run(self._settings)
         self.pipeline = self.recovered.pipeline
         self._applied = self.recovered.position

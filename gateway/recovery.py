@@ -24,12 +24,13 @@ from gateway.errors import StoreError
 from gateway.journal import replay
 from gateway.journal.format import Checkpoint
 from gateway.ledger import RECEIVED
+from gateway.process.material import NO_MATERIAL, Material, mark
 from gateway.process.pipeline import Pipeline
 from gateway.spool.format import Position
 from gateway.spool.lanes import Appended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from gateway.clock import Clock
@@ -44,7 +45,10 @@ GAPS_MAX: Final = 8
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The part of the configuration that decides what the pipeline makes of an input."""
+    """The part of the configuration that decides what the pipeline makes of an input, with the files that it names.
+
+    `key_marks` tell the keys of `keys`, which is not part of it: a key is never written anywhere.
+    """
 
     node: str
     route: tuple[schema.Route, ...]
@@ -52,9 +56,11 @@ class Settings(msgspec.Struct, frozen=True):
     payload_bytes_max: int
     topic_bytes_max: int
     receive_maximum: int
+    documents: dict[str, bytes] = msgspec.field(default_factory=dict)
+    key_marks: dict[str, str] = msgspec.field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: schema.Gateway) -> Settings:
+    def of(cls, config: schema.Gateway, material: Material = NO_MATERIAL) -> Settings:
         """Return the settings in a configuration."""
         assert config.node is not None
         limits = config.broker
@@ -65,16 +71,19 @@ class Settings(msgspec.Struct, frozen=True):
             limits.payload_bytes_max,
             limits.topic_bytes_max,
             limits.receive_maximum,
+            dict(material.documents),
+            {path: mark(key) for path, key in material.keys.items()},
         )
 
-    def pipeline(self, epoch: int) -> Pipeline:
-        """Return a pipeline in its initial state."""
+    def pipeline(self, epoch: int, keys: Mapping[str, bytes] = NO_MATERIAL.keys) -> Pipeline:
+        """Return a pipeline in its initial state, with those of the keys that it was made with."""
         limits = schema.Broker(
             payload_bytes_max=self.payload_bytes_max,
             topic_bytes_max=self.topic_bytes_max,
             receive_maximum=self.receive_maximum,
         )
-        return Pipeline(self.route, self.lanes, limits, self.node, epoch)
+        fitting = {path: key for path, key in keys.items() if self.key_marks.get(path) == mark(key)}
+        return Pipeline(self.route, self.lanes, limits, self.node, epoch, Material(self.documents, fitting))
 
 
 @dataclass(slots=True)
@@ -123,6 +132,7 @@ class Recovery:
         checkpoints: CheckpointStore,
         spool: Spool,
         quarantine: Quarantine,
+        keys: Mapping[str, bytes] = NO_MATERIAL.keys,
     ) -> None:
         self._disk = disk
         self._clock = clock
@@ -130,6 +140,7 @@ class Recovery:
         self._checkpoints = checkpoints
         self._spool = spool
         self._quarantine = quarantine
+        self._keys = keys
         self._boot = clock.boot_id()
         self._settings: Settings
 
@@ -175,7 +186,7 @@ class Recovery:
                 return self._restored(checkpoint, state, settings, notes)
             except StoreError as error:
                 notes.append(f"checkpoint {checkpoint.position} cannot be used: {error.fault}")
-        return Recovered(settings.pipeline(self._spool.epoch), notes=notes)
+        return Recovered(settings.pipeline(self._spool.epoch, self._keys), notes=notes)
 
     def _restored(
         self, checkpoint: Checkpoint, state: Iterator[bytes], settings: Settings, notes: list[str]
@@ -185,7 +196,7 @@ class Recovery:
             then = msgspec.json.decode(checkpoint.settings, type=Settings)
         except msgspec.DecodeError as error:
             notes.append(f"the settings of the checkpoint cannot be read ({error}), today's are used")
-        pipeline = then.pipeline(self._spool.epoch)
+        pipeline = then.pipeline(self._spool.epoch, self._keys)
         pipeline.restore(state)
         self._settings = then
         for lane, sequence in pipeline.sequences.items():
@@ -264,7 +275,7 @@ class Recovery:
         """Bring the old pipeline to its end and let the new one carry on its books."""
         old = recovered.pipeline
         self._absorb(old.finish(recovered.position, recovered.wall_ns, recovered.at), recovered)
-        recovered.pipeline = settings.pipeline(self._spool.epoch)
+        recovered.pipeline = settings.pipeline(self._spool.epoch, self._keys)
         recovered.pipeline.succeed(old)
         self._settings = settings
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.batch.decode import decode
-from gateway.cli.envelopes import lines
+from gateway.cli.envelopes import add_key_file, lines, protection_of
 from gateway.errors import BatchError
 
 if TYPE_CHECKING:
@@ -25,11 +25,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     cat.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file that holds one batch or gap")
     cat.add_argument("--json", action="store_true", help="print headers as JSON too, so that every line is JSON")
     cat.add_argument("--header", action="store_true", help="print headers only")
+    add_key_file(cat)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each file; raise what was wrong with some of them after all were tried."""
     errors: list[Exception] = []
+    protection = protection_of(arguments)
     for path in arguments.files:
         try:
             found = decode(path.read_bytes())
@@ -39,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         except BatchError as error:
             errors.append(BatchError(f"{path}: {error.fault}", hint=error.hint, **error.facts))
             continue
-        for line in lines(found, as_json=arguments.json, header_only=arguments.header):
+        for line in lines(found, as_json=arguments.json, header_only=arguments.header, protection=protection):
             print(line)
     if len(errors) == 1:
         raise errors[0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cli import EX_OK
 from gateway.config.load import load
+from gateway.config.material import read_material
 from gateway.config.units import size_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what the file sets up; its faults end it as `ConfigError`."""
-    print(f"{arguments.config}: ok, {summary(load(arguments.config).config)}")
+    config = load(arguments.config).config
+    read_material(config.route)
+    print(f"{arguments.config}: ok, {summary(config)}")
     return EX_OK
 
 

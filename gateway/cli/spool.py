@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gateway.batch.decode import decode
 from gateway.cli import EX_NO, EX_OK, source, spool_said
-from gateway.cli.envelopes import lines
+from gateway.cli.envelopes import add_key_file, lines, protection_of
 from gateway.cli.shown import progress
 from gateway.clock import Clock
 from gateway.disk import Disk
@@ -48,6 +48,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--deep", action="store_true", help="decode every batch, too")
     cat = add("cat", "print batches and gaps, as `gateway batch cat` does")
     cat.add_argument("--header", action="store_true", help="print headers only")
+    add_key_file(cat)
     export = add("export", "write batches and gaps into a file, for another box")
     for action in (cat, export):
         _add_selection(action)
@@ -104,7 +105,7 @@ def _check(arguments: argparse.Namespace, folder: Path) -> int:
 def _cat(arguments: argparse.Namespace, folder: Path) -> int:
     disk = Disk()
     found = inspect(disk, folder / "spool")
-    faults = 0
+    faults, protection = 0, protection_of(arguments)
     for one in _selected(arguments, disk, found):
         try:
             content = one if isinstance(one, Gap) else decode(one.data)
@@ -112,7 +113,7 @@ def _cat(arguments: argparse.Namespace, folder: Path) -> int:
             faults += 1
             print(json.dumps({"kind": "fault", "id": str(one.id), "fault": error.fault}))  # type: ignore[union-attr]
             continue
-        for line in lines(content, as_json=arguments.json, header_only=arguments.header):
+        for line in lines(content, as_json=arguments.json, header_only=arguments.header, protection=protection):
             print(line)
     return EX_NO if faults else EX_OK
 

@@ -44,6 +44,7 @@ _EXAMPLES: Final = {
     "route.name": '"sensors"',
     "route.topics": '["sensors/#"]',
     "route.lane": '"telemetry"',
+    "route.field.name": '"temperature"',
     "route.window.size": '"1m"',
     "region.name": '"centre"',
     "region.host": '"region.example.org"',
@@ -56,7 +57,7 @@ _EXAMPLES: Final = {
 }
 """What the example file says where an option has no default."""
 
-_OPTIONAL_TABLES: Final = frozenset({"route.window", "receiver"})
+_OPTIONAL_TABLES: Final = frozenset({"route.duplicates", "route.field", "route.window", "receiver"})
 """Tables that the example file shows as comments only."""
 
 _GENERATED: Final = "made by `gateway config docs --write` from `gateway/config/schema`: change that, not this"

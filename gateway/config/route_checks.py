@@ -68,12 +68,22 @@ def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
                 yield Finding(sentence, ((*place, *keys), (*place, "decoder")))
     if route.duplicates is not None and route.duplicates.key:
         yield from _unknown_field(route, place, ("duplicates", "key"), route.duplicates.key)
+    yield from _fields(route, place)
     yield from _sample(route, place)
     yield from _window(route, place)
 
 
+def _fields(route: schema.Route, place: Place) -> Iterator[Finding]:
+    for number, one in enumerate(route.field):
+        here: Place = (*place, "field", number)
+        if one.protect in ("hash", "encrypt") and not route.key_file:
+            sentence = f'to {one.protect} "{one.name}" the route needs a key: set key_file'
+            yield Finding(sentence, ((*here, "protect"), (*place, "key_file")))
+
+
 def _unknown_field(route: schema.Route, place: Place, keys: tuple[str, ...], name: str) -> Iterator[Finding]:
-    if route.fields and name not in route.fields:
+    renamed = {field.name: field.rename for field in route.field if field.rename}
+    if route.fields and name not in {renamed.get(one, one) for one in route.fields}:
         sentence = f'"{name}" is not among the route\'s fields: add it there, or remove it here'
         yield Finding(sentence, ((*place, *keys), (*place, "fields")))
 

@@ -38,6 +38,7 @@ from gateway.ledger import (
     count,
 )
 from gateway.model import CLOCK_UNSYNCHRONISED, MessageGroup, Output, Quarantined
+from gateway.process.material import NO_MATERIAL
 from gateway.process.plan import CompiledRoute, Plan
 from gateway.process.redelivery import Redelivery
 from gateway.process.route import TopicCache, first_match
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from gateway.config import schema
     from gateway.model import Entry, Ledger, Row
+    from gateway.process.material import Material
     from gateway.process.swinging_door import Released
     from gateway.process.window import Closed
 
@@ -78,11 +80,12 @@ class Pipeline:
         limits: schema.Broker,
         node: str,
         epoch: int,
+        material: Material = NO_MATERIAL,
     ) -> None:
         self._limits = limits
         self._epoch = epoch
         self._builders = {lane.name: LaneBuilder(lane, node, epoch) for lane in lanes}
-        self._routes = [CompiledRoute(route, self._builders[route.lane], limits) for route in routes]
+        self._routes = [CompiledRoute(route, self._builders[route.lane], limits, material) for route in routes]
         self._windowed = [route for route in self._routes if route.windows is not None]
         self._holding = [
             route for route in self._routes if route.samplers is not None and route.samplers.steps.hold_back

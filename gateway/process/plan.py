@@ -15,6 +15,7 @@ from gateway.errors import DecodeError
 from gateway.process.duplicates import Duplicates
 from gateway.process.event_time import checked_time, time_reader
 from gateway.process.expression import compile_expression
+from gateway.process.fields import changes
 from gateway.process.route import TopicCache
 from gateway.process.sample import Steps
 from gateway.process.samplers import Samplers
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.batch.builder import LaneBuilder
     from gateway.config import schema
     from gateway.model import Row
+    from gateway.process.material import Material
     from gateway.process.sample import Sampler
 
 SERIES_MAX: Final = 50_000
@@ -39,6 +41,7 @@ class CompiledRoute:
     __slots__ = (
         "ahead_ns",
         "builder",
+        "changes",
         "decode",
         "duplicates",
         "is_plain",
@@ -52,7 +55,7 @@ class CompiledRoute:
         "windows",
     )
 
-    def __init__(self, route: schema.Route, builder: LaneBuilder, limits: schema.Broker) -> None:
+    def __init__(self, route: schema.Route, builder: LaneBuilder, limits: schema.Broker, material: Material) -> None:
         fields = route.fields
         if fields and route.time.field:
             fields = (*fields, route.time.field)
@@ -62,6 +65,7 @@ class CompiledRoute:
         self.decode, self.records = decoder_of(route, Limits(fields, route.field_count_max, route.depth_max))
         self.series = TopicCache(partial(self._series_plan, limits.topic_bytes_max), SERIES_MAX)
         self.time_of = time_reader(route.time)
+        self.changes = changes(route.field, material.keys.get(route.key_file))
         self.ahead_ns = route.time.ahead_ns
         self.keep = compile_expression(route.keep) if route.keep else None
         steps = Steps(route.sample)
@@ -110,9 +114,9 @@ class Plan:
             time_ns = route.time_of(row, latest_ns)
             if not row:
                 raise DecodeError("no_fields", "the payload holds nothing but its time")
-        if not route.is_plain:
-            self.find_room(route, time_ns, row)
-        return ((self, time_ns, row),)
+        if (route.is_plain and not route.changes) or self.takes(route, time_ns, row):
+            return ((self, time_ns, row),)
+        return ()
 
     def _read_records(
         self, route: CompiledRoute, payload: bytes, arrival_ns: int, latest_ns: int
@@ -126,18 +130,22 @@ class Plan:
                 if not row:
                     continue
             plan = route.series[f"{self.topic}/{series}"] if series else self
-            if not route.is_plain:
-                plan.find_room(route, time_ns, row)
             found.append((plan, time_ns, row))
         if not found:
             raise DecodeError("no_fields", "the payload holds nothing but times")
-        return found
+        return [one for one in found if one[0].takes(route, one[1], one[2])]
 
-    def find_room(self, route: CompiledRoute, time_ns: int, row: Row) -> None:
-        """Make sure that the route can remember what its steps need for a row. Raises `DecodeError`."""
+    def takes(self, route: CompiledRoute, time_ns: int, row: Row) -> bool:
+        """Change the fields of a row, and make sure that its steps have room to remember it; False: nothing is left.
+
+        Raises `DecodeError`.
+        """
+        for change in route.changes:
+            change(row, self.topic, time_ns)
         if self.sampler is None and route.samplers is not None:
             self.sampler = route.samplers.sampler(self.topic)
         if route.windows is not None and route.windows.is_crowded:
             reason = route.windows.refusal(self.topic, time_ns, row)
             if reason:
                 raise DecodeError(reason, f"the windows of the route {route.name} hold as much as they may")
+        return bool(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import field
+import msgspec
 
 from gateway.config.section import DURATION, MS, Name, S, Section, option
 
@@ -25,6 +25,19 @@ class Time(Section, frozen=True, kw_only=True):
             high=3650 * 86400 * S,
         ),
     ] = 300 * S
+
+
+class Field(Section, frozen=True, kw_only=True):
+    """What is done with one field right after decoding: rename, then rescale, then protect."""
+
+    name: Annotated[str, option("Path of the field as it was decoded.")]
+    rename: Annotated[str, option("Its name from here on; empty keeps the name.")] = ""
+    factor: Annotated[float, option("A number is multiplied by this, to change its unit.", low=-1e12, high=1e12)] = 1.0
+    offset: Annotated[float, option("And then this is added.", low=-1e12, high=1e12)] = 0.0
+    protect: Annotated[
+        Literal["none", "remove", "hash", "encrypt"],
+        option("Personal data: remove it, or put a keyed hash or the encrypted value in its place."),
+    ] = "none"
 
 
 class Sample(Section, frozen=True, kw_only=True):
@@ -56,20 +69,20 @@ class Sample(Section, frozen=True, kw_only=True):
     deadband: Annotated[
         dict[str, float],
         option("Field → least change that is worth a reading; other readings of the field are left out."),
-    ] = field(default_factory=dict)
+    ] = msgspec.field(default_factory=dict)
     on_change: Annotated[tuple[str, ...], option("Fields whose readings are left out while they do not change.")] = ()
     percent: Annotated[
         dict[str, float],
         option("Field → least change that is worth a reading, in percent of the last one that went on."),
-    ] = field(default_factory=dict)
+    ] = msgspec.field(default_factory=dict)
     floor: Annotated[
         dict[str, float],
         option("Field under `percent` → least change that is worth a reading, in the field's own unit."),
-    ] = field(default_factory=dict)
+    ] = msgspec.field(default_factory=dict)
     swinging_door: Annotated[
         dict[str, float],
         option("Field → most that a reading left out may lie beside the straight line between those that go on."),
-    ] = field(default_factory=dict)
+    ] = msgspec.field(default_factory=dict)
     idle_ns: Annotated[
         int,
         option(
@@ -149,8 +162,12 @@ class Route(Section, frozen=True, kw_only=True):
     ] = ()
     field_count_max: Annotated[int, option("Most fields in one payload.", unit="fields", low=1, high=10_000)] = 256
     depth_max: Annotated[int, option("Deepest nesting in one payload.", low=1, high=64)] = 8
+    field: Annotated[tuple[Field, ...], option("Changes of single fields, in order.")] = ()
+    key_file: Annotated[
+        str, option("File with the key that fields are hashed and encrypted under: 64 hex digits. Empty: none.")
+    ] = ""
     keep: Annotated[str, option("Expression; rows for which it is not true are filtered. Empty keeps all.")] = ""
-    time: Annotated[Time, option("Where readings get their time from.")] = field(default_factory=Time)
-    sample: Annotated[Sample, option("Which rows go on.")] = field(default_factory=Sample)
+    time: Annotated[Time, option("Where readings get their time from.")] = msgspec.field(default_factory=Time)
+    sample: Annotated[Sample, option("Which rows go on.")] = msgspec.field(default_factory=Sample)
     duplicates: Annotated[Duplicates | None, option("De-duplication; absent means everything goes on.")] = None
     window: Annotated[Window | None, option("Aggregation; absent means readings go on as they are.")] = None

@@ -5,6 +5,9 @@ import json
 import pytest
 
 from gateway import cli
+from gateway.batch import envelope
+from gateway.model import BatchId, OpenBatch
+from gateway.process.protect import Protection
 from tests.support.batch_vectors import FOLDER
 
 ONE = str(FOLDER / "one_reading.egb")
@@ -89,3 +92,17 @@ def test_missing_files_are_named(tmp_path, capsys, count):
     missing = [str(tmp_path / f"missing-{number}") for number in range(count)]
     assert cli.main(["batch", "cat", *missing]) == cli.EX_NOINPUT
     assert all(name in capsys.readouterr().err for name in missing[:1])
+
+
+def test_with_the_key_encrypted_fields_are_shown_as_they_were(tmp_path, capsys):
+    data = Protection(bytes(32)).encrypted("plant/a", "badge", 7, "Ann")
+    rows = {"plant/a": ([7], [{"badge": data, "photo": b"png"}])}
+    path, key = tmp_path / "one.batch", tmp_path / "key"
+    path.write_bytes(envelope.seal(OpenBatch(BatchId("n", "t", 1, 1), rows, 2, 0, {}, 7, 2), "boot").data)
+    key.write_text("00" * 32 + "\n")
+    assert cli.main(["batch", "cat", str(path), "--key-file", str(key)]) == 0
+    values = [json.loads(line)["value"] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert values == ["Ann", {"base64": "cG5n"}]
+    key.write_text("secret")
+    assert cli.main(["batch", "cat", str(path), "--key-file", str(key)]) == 78
+    assert "must hold 64 hex digits" in capsys.readouterr().err

@@ -200,6 +200,10 @@ def test_a_fault_names_line_key_what_was_found_and_what_to_write(text, expected)
             "holds readings back until they are too late for a window",
         ),
         (GOOD + "fields = ['a']\n[route.duplicates]\nkey = 't'\n", '"t" is not among the route\'s fields'),
+        (
+            GOOD + "[[route.field]]\nname = 't'\nprotect = 'hash'\n",
+            'field[0].protect: to hash "t" the route needs a key: set key_file',
+        ),
         (GOOD + "decoder = 'scalar'\n[route.time]\nfield = 't'\n", "a scalar payload has no time field"),
         (GOOD + "decoder = 'scalar'\nfields = ['t']\n", "a scalar payload has no fields to take"),
         (GOOD + REGION + "backoff_min = '10s'\nbackoff_max = '5s'\n", "10s is more than backoff_max, 5s"),
@@ -251,7 +255,13 @@ def test_a_file_is_loaded_with_paths_from_its_own_folder(tmp_path, monkeypatch) 
 
 def test_every_option_that_names_a_file_is_resolved() -> None:
     ends = ("_folder", "_file", "_socket", "tls_ca", "tls_certificate", "tls_key")
-    sections = {"node": schema.Node, "broker": schema.Broker, "region": schema.Region, "receiver": schema.Receiver}
+    sections = {
+        "node": schema.Node,
+        "broker": schema.Broker,
+        "route": schema.Route,
+        "region": schema.Region,
+        "receiver": schema.Receiver,
+    }
     named = {
         f"{name}.{key}" for name, section in sections.items() for key in section.__struct_fields__ if key.endswith(ends)
     }
