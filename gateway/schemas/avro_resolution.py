@@ -75,11 +75,11 @@ class _Types:
         if not isinstance(schema, dict):
             raise _no_schema(path, "a type is a name, an object or an array")
         kind = schema.get("type")
-        if kind in _NAMED:
-            return self._defined(schema, str(kind), space, path)
-        if kind in {"array", "map"}:
+        if isinstance(kind, str) and kind in _NAMED:
+            return self._defined(schema, kind, space, path)
+        if kind in ("array", "map"):
             key = "items" if kind == "array" else "values"
-            return _Node(str(kind), inner=(self.node(schema.get(key), space, pointer(path, key)),))
+            return _Node(kind, inner=(self.node(schema.get(key), space, pointer(path, key)),))
         node = self.node(kind, space, pointer(path, "type"))
         return node._replace(logical=_logical(schema)) if node.kind in _PRIMITIVE else node
 

@@ -22,6 +22,9 @@ REASON: Final = "schema_violated"
 PATTERN_BYTES_MAX: Final = 1 << 20
 """What one compiled pattern may take, and the states it makes while it runs may take."""
 
+DOCUMENT_DEPTH_MAX: Final = 256
+"""Beyond every decoder's own limit; the checker would run out of its stack at some ten thousand."""
+
 _PATH_CHARACTERS_MAX: Final = 200
 _FAULT_CHARACTERS_MAX: Final = 300
 
@@ -60,8 +63,10 @@ class Contract:
         """Return when `document` (dicts, lists, text, numbers, booleans, None) keeps the contract.
 
         Raises `DecodeError`: "schema_violated" with the path of the first fault (a JSON Pointer) and what is wrong;
-        "unsupported_type" when it holds what JSON cannot.
+        "unsupported_type" when it holds what JSON cannot; "too_deep" when it is nested deeper than `DOCUMENT_DEPTH_MAX`.
         """
+        if _is_too_deep(document):
+            raise DecodeError("too_deep", f"the payload is nested deeper than {DOCUMENT_DEPTH_MAX}")
         try:
             self._validate(document)
         except self._faults as error:
@@ -78,3 +83,17 @@ class Contract:
 
 def _first_line(text: str) -> str:
     return text.partition("\n")[0][:_FAULT_CHARACTERS_MAX]
+
+
+def _is_too_deep(document: object) -> bool:
+    level = [document]
+    for _ in range(DOCUMENT_DEPTH_MAX):
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+            if inner.__class__ is dict or inner.__class__ is list
+        ]
+        if not level:
+            return False
+    return True

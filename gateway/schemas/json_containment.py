@@ -173,7 +173,7 @@ class _Comparison:
     def _has_a_branch(self, writer: Conjunction, branches: list[Any], place: _Place, *, is_one: bool) -> bool:
         for index, branch in enumerate(branches):
             if not self._findings(writer, branch, place.at(index)):
-                others = [other for other in branches if other is not branch]
+                others = branches[:index] + branches[index + 1 :]
                 return not is_one or all(self._excludes(writer, other) for other in others)
         return not sub.types_of(writer)
 

@@ -104,6 +104,7 @@ UNREADABLE = [
     ({"anyOf": [WHOLE, TEXT]}, NUMBER, "/type", "string"),
     ({"type": ["integer", "null"]}, {"anyOf": [NUMBER, TEXT]}, "/anyOf", "null"),
     (WHOLE, {"oneOf": [NUMBER, WHOLE]}, "/oneOf", "exactly one"),
+    (True, {"oneOf": [True, True]}, "/oneOf", "exactly one"),
     ({}, {"not": TEXT}, "/not", "not shown"),
     ({}, {"unevaluatedProperties": False}, "/unevaluatedProperties", "not shown"),
     ({}, {"if": TEXT, "then": {"minLength": 1}}, "/if", "not shown"),
