@@ -63,7 +63,7 @@ class Contract:
         """Return when `document` (dicts, lists, text, numbers, booleans, None) keeps the contract.
 
         Raises `DecodeError`: "schema_violated" with the path of the first fault (a JSON Pointer) and what is wrong;
-        "unsupported_type" when it holds what JSON cannot; "too_deep" when it is nested deeper than `DOCUMENT_DEPTH_MAX`.
+        "unsupported_type" when it holds what JSON cannot; "too_deep" beyond `DOCUMENT_DEPTH_MAX`.
         """
         if _is_too_deep(document):
             raise DecodeError("too_deep", f"the payload is nested deeper than {DOCUMENT_DEPTH_MAX}")
