@@ -14,14 +14,14 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Final, cast
 
+from gateway.decode.contract import INTEGER_MAX, INTEGER_MIN
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 CLOCKS: Final = ("unsynchronised", "holdover", "synchronised")
 """What `clock` says, by the number that `gateway.model` gives each."""
 
-INTEGER_MIN: Final = -(2**63)
-INTEGER_MAX: Final = 2**63 - 1
 DIGITS_MAX: Final = 15
 """Most decimals that `round` can be asked for: more than that no double keeps."""
 

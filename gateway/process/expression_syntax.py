@@ -17,8 +17,9 @@ import warnings
 from math import isfinite
 from typing import TYPE_CHECKING, Final, TypeGuard
 
+from gateway.decode.contract import INTEGER_MAX, INTEGER_MIN
 from gateway.errors import ExpressionError
-from gateway.process.expression_functions import DIGITS_MAX, FUNCTIONS, INTEGER_MAX, INTEGER_MIN, matcher
+from gateway.process.expression_functions import DIGITS_MAX, FUNCTIONS, matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
