@@ -98,6 +98,12 @@ UNREADABLE = [
     ({"patternProperties": {"^a": TEXT}}, {"patternProperties": {"^a": WHOLE}}, "/patternProperties/^a/type", "string"),
     ({"properties": {"ab": TEXT}}, {"patternProperties": {"^a": WHOLE}}, "/patternProperties/^a/type", "string"),
     ({"patternProperties": {"^a": TEXT}}, {"additionalProperties": WHOLE}, "/additionalProperties/type", "string"),
+    (
+        {"patternProperties": {"^a": TEXT}, "additionalProperties": NUMBER},
+        {"properties": {"ab": NUMBER}},
+        "/properties/ab/type",
+        "string",
+    ),
     ({"items": TEXT}, {"items": NUMBER}, "/items/type", "string"),
     ({"items": TEXT}, {"prefixItems": [NUMBER]}, "/prefixItems/0/type", "string"),
     ({"type": "array"}, {"uniqueItems": True}, "/uniqueItems", "differ"),
