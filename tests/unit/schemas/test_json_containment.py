@@ -52,6 +52,10 @@ READABLE = [
     (closed(a=WHOLE), {"type": "object", "additionalProperties": NUMBER}),
     ({"type": "object", "additionalProperties": WHOLE}, {"properties": {"x": NUMBER}}),
     ({"patternProperties": {"^a": WHOLE}}, {"patternProperties": {"^a": NUMBER}}),
+    (
+        {"patternProperties": {"^a": TEXT}, "additionalProperties": WHOLE},
+        {"patternProperties": {"^a": TEXT}, "additionalProperties": NUMBER},
+    ),
     ({"type": "array", "items": WHOLE}, {"items": NUMBER}),
     ({"prefixItems": [WHOLE], "items": False}, {"items": NUMBER}),
     ({"items": [WHOLE, TEXT], "additionalItems": False}, {"prefixItems": [NUMBER]}),
@@ -102,6 +106,12 @@ UNREADABLE = [
         {"patternProperties": {"^a": TEXT}, "additionalProperties": NUMBER},
         {"properties": {"ab": NUMBER}},
         "/properties/ab/type",
+        "string",
+    ),
+    (
+        {"patternProperties": {"^a": TEXT}, "additionalProperties": WHOLE},
+        {"additionalProperties": WHOLE},
+        "/additionalProperties/type",
         "string",
     ),
     ({"items": TEXT}, {"items": NUMBER}, "/items/type", "string"),
