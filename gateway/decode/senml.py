@@ -177,8 +177,11 @@ def _time_ns(base: Mapping[str, Any], record: Mapping[str, Any], now_ns: int) ->
         return None
     if not -_SECONDS_MAX < seconds < _SECONDS_MAX:
         raise DecodeError("time_invalid", "a time lies before 1678 or after 2262")
-    whole = seconds.__class__ is int
-    time_ns = int(seconds) * _SECOND_NS if whole else round(seconds * _SECOND_US) * _US_NS
+    if isinstance(seconds, int):
+        time_ns = seconds * _SECOND_NS
+    else:
+        parts, in_second = seconds.as_integer_ratio()
+        time_ns = (2 * _SECOND_US * parts + in_second) // (2 * in_second) * _US_NS
     if seconds < _NOW_S:
         time_ns += now_ns
     if not INTEGER_MIN <= time_ns <= INTEGER_MAX:

@@ -189,6 +189,8 @@ class _Reader:
             return self._integer(head)
         if head == _DECIMAL_FRACTION:
             return self._decimal_fraction()
+        if major in (_ARRAY, _MAP):
+            raise DecodeError("field_invalid", "a label that is known holds an array or a map")
         raise DecodeError("unsupported_type", f"a label holds what begins with {head:#04x}, which no SenML value does")
 
     def _integer(self, head: int) -> int:
