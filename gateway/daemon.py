@@ -3,6 +3,10 @@
 SIGTERM and SIGINT stop it: nothing more is taken in, what was taken in is committed, acknowledged, spooled and
 checkpointed, and after `STOP_S` at most it ends anyway; the journal then makes good what was cut short. One daemon owns
 a state folder: a lock keeps a second one out.
+
+SIGHUP lets it read its configuration again. One that cannot be used is refused as a whole, and the daemon goes on as
+it was. Else the flow is stopped and built anew in the same process: the broker keeps our session meanwhile, and routes
+that are the same go on with what they remember.
 """
 
 from __future__ import annotations
@@ -17,7 +21,9 @@ from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.collector import collect, standing_still
+from gateway.config.material import read_material
 from gateway.disk import Disk
+from gateway.errors import ConfigError
 from gateway.flow import Flow
 from gateway.health.endpoint import StatusEndpoint
 from gateway.lock import only_one
@@ -32,42 +38,108 @@ log = logging.getLogger(__name__)
 STOP_S = 5.0
 
 
-async def run(config: schema.Gateway, ready: Callable[[], None]) -> None:
-    """Run one node until a signal; `ready` is called once it takes input in."""
+async def run(configure: Callable[[], schema.Gateway], ready: Callable[[], None]) -> None:
+    """Run one node until a signal; `ready` is called once it takes input in.
+
+    `configure` reads the configuration. Raises `ConfigError` when the first one cannot be used.
+    """
+    config = configure()
     assert config.node is not None
-    disk = Disk()
     folder = Path(config.node.state_folder)
-    disk.make_folder(folder)
+    Disk().make_folder(folder)
     with only_one(folder):
-        with standing_still():
-            flow = Flow(config, Clock(), disk, random.Random(os.urandom(16)))  # noqa: S311  # jitter is no secret
-        _report(flow)
-        try:
-            async with StatusEndpoint(config.node.socket_path, flow.status):
-                await _until_signal(flow, ready)
-        finally:
-            flow.close()
+        await _Daemon(config, configure, ready).run()
     log.info("stopped")
 
 
-async def _until_signal(flow: Flow, ready: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
-    work = asyncio.create_task(flow.run(ready), name="flow")
-    collecting = asyncio.create_task(collect(), name="collector")
+class _Daemon:
+    """The flow under one configuration after the other."""
 
-    def stop() -> None:
+    def __init__(
+        self, config: schema.Gateway, configure: Callable[[], schema.Gateway], ready: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self._configure = configure
+        self._ready = ready
+        self._next: schema.Gateway | None = config
+        self._stop: Callable[[], None] = lambda: None
+        self._reloads = {"taken": 0, "refused": 0}
+        self._refusal = ""
+
+    async def run(self) -> None:
+        """Run until a signal to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        collecting = asyncio.create_task(collect(), name="collector")
+        try:
+            while self._next is not None:
+                self._config, self._next = self._next, None
+                await self._run_flow()
+        finally:
+            collecting.cancel()
+
+    async def _run_flow(self) -> None:
+        assert self._config.node is not None
+        with standing_still():
+            flow = Flow(self._config, Clock(), Disk(), random.Random(os.urandom(16)))  # noqa: S311  # jitter is no secret
+        _report(flow)
+        try:
+            async with StatusEndpoint(self._config.node.socket_path, lambda: self._status(flow)):
+                await self._until_stopped(flow)
+        finally:
+            flow.close()
+
+    async def _until_stopped(self, flow: Flow) -> None:
+        loop = asyncio.get_running_loop()
+        work = asyncio.create_task(flow.run(self._ready), name="flow")
+
+        def stop() -> None:
+            flow.stop()
+            loop.call_later(STOP_S, work.cancel)
+
+        self._stop, self._ready = stop, lambda: log.info("the new configuration is at work")
+        try:
+            await work
+        except asyncio.CancelledError:
+            log.warning("stopped with work left: the journal has it")
+        finally:
+            self._stop = lambda: None
+
+    def _end(self) -> None:
         log.info("stopping")
-        flow.stop()
-        loop.call_later(STOP_S, work.cancel)
+        self._next = None
+        self._stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    try:
-        await work
-    except asyncio.CancelledError:
-        log.warning("stopped with work left: the journal has it")
-    finally:
-        collecting.cancel()
+    def _reload(self) -> None:
+        try:
+            config = self._acceptable()
+        except ConfigError as error:
+            self._reloads["refused"] += 1
+            self._refusal = error.fault
+            for fault in error.faults:
+                log.error("the configuration is not taken: %s", fault)  # noqa: TRY400  # a person's mistake has no trace
+            return
+        self._reloads["taken"] += 1
+        self._refusal = ""
+        log.info("taking up the new configuration")
+        self._next = config
+        self._stop()
+
+    def _acceptable(self) -> schema.Gateway:
+        """Return what the file says now. Raises `ConfigError` when this process cannot take it up."""
+        config = self._configure()
+        read_material(config.route)
+        assert self._config.node is not None
+        assert config.node is not None
+        for key in ("id", "state_folder", "status_socket"):
+            if getattr(config.node, key) != getattr(self._config.node, key):
+                raise ConfigError(f"node.{key} has changed, which a running gateway cannot take up", hint="restart it")
+        return config
+
+    def _status(self, flow: Flow) -> dict[str, object]:
+        return {**flow.status(), "pid": os.getpid(), "reloads": {**self._reloads, "last_refusal": self._refusal}}
 
 
 def _report(flow: Flow) -> None:

@@ -133,7 +133,7 @@ class Flow:
         )
         self._chance = chance
         self.subscriber = Subscriber(
-            _subscriber_options(config),
+            _subscriber_options(config, self.recovered.former_filters),
             self.intake.on_publishes,
             chance,
             last_connection=self.recovered.connection,
@@ -387,7 +387,7 @@ class Flow:
         }
 
 
-def _subscriber_options(config: schema.Gateway) -> SubscriberOptions:
+def _subscriber_options(config: schema.Gateway, former_filters: tuple[str, ...]) -> SubscriberOptions:
     broker = config.broker
     assert config.node is not None
     filters = {pattern: route.qos for route in reversed(config.route) for pattern in route.topics}
@@ -407,4 +407,5 @@ def _subscriber_options(config: schema.Gateway) -> SubscriberOptions:
         username=broker.username or None,
         password=password_of(broker.password_file),
         tls=tls,
+        former_filters=former_filters,
     )

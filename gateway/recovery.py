@@ -75,6 +75,20 @@ class Settings(msgspec.Struct, frozen=True):
             {path: mark(key) for path, key in material.keys.items()},
         )
 
+    def same_routes(self, other: Settings) -> set[str]:
+        """Return the names of the routes that are the same in both, with their files and limits."""
+        if (self.payload_bytes_max, self.topic_bytes_max) != (other.payload_bytes_max, other.topic_bytes_max):
+            return set()
+        others = {route.name: route for route in other.route}
+        return {
+            route.name
+            for route in self.route
+            if others.get(route.name) == route and self._files_of(route) == other._files_of(route)
+        }
+
+    def _files_of(self, route: schema.Route) -> tuple[object, ...]:
+        return (self.key_marks.get(route.key_file),)
+
     def pipeline(self, epoch: int, keys: Mapping[str, bytes] = NO_MATERIAL.keys) -> Pipeline:
         """Return a pipeline in its initial state, with those of the keys that it was made with."""
         limits = schema.Broker(
@@ -90,7 +104,8 @@ class Settings(msgspec.Struct, frozen=True):
 class Recovered:
     """Where the node goes on. `refused` are batches for which a full ring had no room yet, in order.
 
-    `missing_messages` counts acknowledged messages that are known to be gone, at least.
+    `missing_messages` counts acknowledged messages that are known to be gone, at least. `former_filters` are topic
+    filters that no route has any more.
     """
 
     pipeline: Pipeline
@@ -106,6 +121,7 @@ class Recovered:
     batches: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     refused: list[OpenBatch] = field(default_factory=list)
+    former_filters: tuple[str, ...] = ()
 
     def report(self) -> dict[str, object]:
         """Return what a person wants to know of the last start."""
@@ -272,11 +288,16 @@ class Recovery:
             return Appended.REFUSED
 
     def _adopt(self, settings: Settings, recovered: Recovered) -> None:
-        """Bring the old pipeline to its end and let the new one carry on its books."""
-        old = recovered.pipeline
-        self._absorb(old.finish(recovered.position, recovered.wall_ns, recovered.at), recovered)
+        """Bring the old pipeline to its end; the new one carries on its books, and the routes that are the same."""
+        old, kept = recovered.pipeline, settings.same_routes(self._settings)
+        self._absorb(old.finish(recovered.wall_ns, recovered.at, kept), recovered)
         recovered.pipeline = settings.pipeline(self._spool.epoch, self._keys)
-        recovered.pipeline.succeed(old)
+        recovered.pipeline.succeed(old, kept)
+        anew = [route.name for route in settings.route if route.name not in kept]
+        filters = {pattern for route in settings.route for pattern in route.topics}
+        former = (pattern for route in self._settings.route for pattern in route.topics)
+        recovered.former_filters = tuple(pattern for pattern in former if pattern not in filters)
+        recovered.notes.append(f"the settings have changed, routes that begin anew: {', '.join(anew) or 'none'}")
         self._settings = settings
 
     def _begin_epoch(self, recovered: Recovered, position: int, reason: str) -> None:

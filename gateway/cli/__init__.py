@@ -47,6 +47,7 @@ VERBS: Final = {
     "check": "say whether a configuration can be used, and everything that is wrong with it",
     "config": "show the effective configuration, write its reference pages",
     "run": "run the gateway of this box",
+    "reload": "let the running gateway take up its configuration file as it is now",
     "status": "show what the running gateway is doing",
     "region": "run the central side",
     "quarantine": "look at messages that could not be decoded, publish them again, remove them",

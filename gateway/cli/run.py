@@ -15,6 +15,8 @@ from gateway.health import log
 if TYPE_CHECKING:
     import argparse
 
+    from gateway.config import schema
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
@@ -23,12 +25,16 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until a signal."""
-    config = load(arguments.config).config
-    if config.node is None:
-        raise ConfigError(f"{arguments.config}: has no [node]", hint="`gateway region run` runs a [receiver]")
     log.setup()
-    asyncio.run(daemon.run(config, _say_ready))
+    asyncio.run(daemon.run(lambda: _configuration(arguments.config), _say_ready))
     return EX_OK
+
+
+def _configuration(path: Path) -> schema.Gateway:
+    config = load(path).config
+    if config.node is None:
+        raise ConfigError(f"{path}: has no [node]", hint="`gateway region run` runs a [receiver]")
+    return config
 
 
 def _say_ready() -> None:

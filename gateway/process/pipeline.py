@@ -46,7 +46,7 @@ from gateway.process.state import Part, restore_slice, slices
 from gateway.process.topics import topic_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from gateway.config import schema
     from gateway.model import Entry, Ledger, Row
@@ -159,22 +159,25 @@ class Pipeline:
                 self._take_in(entry, start, stop, position, duplicates)
                 yield self._handed_over()
 
-    def finish(self, position: int, wall_ns: int, at: int) -> Output:  # noqa: ARG002  # the end is at no position
-        """Close every window and seal every lane: what these settings will never go on with."""
+    def finish(self, wall_ns: int, at: int, kept: Collection[str] = ()) -> Output:
+        """Seal every lane and close every window, but for the routes `kept`, which another pipeline goes on with."""
         self._at = max(self._at, at)
         self._wall_ns = wall_ns
         for route in self._windowed:
-            while self._expire(route, None):
+            while route.name not in kept and self._expire(route, None):
                 pass
         for route in self._holding:
-            while self._let_go(route, None):
+            while route.name not in kept and self._let_go(route, None):
                 pass
         for builder in self._builders.values():
             self._seal(builder)
         return self._handed_over()
 
-    def succeed(self, old: Pipeline) -> None:
-        """Carry on the books of `old`, which has finished: counts, sequences, marks of what may be sent again."""
+    def succeed(self, old: Pipeline, kept: Collection[str] = ()) -> None:
+        """Carry on the books of `old`, which has finished, and what its routes `kept` remember; they are the same here.
+
+        The books: counts, sequences, marks of what may be sent again.
+        """
         self.ledger = dict(old.ledger)
         self._at, self._wall_ns, self._clock = old._at, old._wall_ns, old._clock
         self._redelivery.restore(list(old._redelivery.state()))
@@ -182,6 +185,10 @@ class Pipeline:
             if lane in old._builders:
                 builder.sequence = old._builders[lane].sequence
                 builder.readings_sealed = old._builders[lane].readings_sealed
+        memories = {route.name: route for route in old._routes if route.name in kept}
+        for route in self._routes:
+            if route.name in memories:
+                route.take_over(memories[route.name])
 
     def state_slices(self) -> Iterator[bytes]:
         """Yield all that `restore` needs, bounded as `process.state` says; no entry may be applied meanwhile."""

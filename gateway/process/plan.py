@@ -75,6 +75,10 @@ class CompiledRoute:
         steps_set = (self.keep, self.duplicates, self.samplers, self.windows)
         self.is_plain = all(step is None for step in steps_set)
 
+    def take_over(self, old: CompiledRoute) -> None:
+        """Go on with what `old`, a route with the same options, remembers."""
+        self.duplicates, self.samplers, self.windows = old.duplicates, old.samplers, old.windows
+
     def _series_plan(self, topic_bytes_max: int, topic: str) -> Plan:
         """Return the plan of a series that a payload names. Raises `DecodeError` when it can be no part of a topic."""
         fault = series_fault(topic, topic_bytes_max)

@@ -107,6 +107,10 @@ class Connection(asyncio.BufferedProtocol):
         """Send SUBSCRIBE; `subscribed` is set by its answer."""
         self._write(mqtt5.SubscribePacket(self._next_id(), list(filters)).write())
 
+    def unsubscribe(self, filters: Sequence[str]) -> None:
+        """Send UNSUBSCRIBE, without waiting for its answer."""
+        self._write(mqtt5.UnsubscribePacket(self._next_id(), list(filters)).write())
+
     def ping(self) -> None:
         """Send PINGREQ."""
         self._write(_PINGREQ)
@@ -210,7 +214,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _control(self, packet: mqtt5.Packet) -> None:
         match packet:
-            case mqtt5.PubAckPacket():
+            case mqtt5.PubAckPacket() | mqtt5.UnsubAckPacket():
                 self._sent_ids.discard(packet.packet_id)
             case mqtt5.PingRespPacket():
                 pass

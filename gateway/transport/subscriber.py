@@ -60,6 +60,8 @@ class SubscriberOptions:
     tls: Callable[[], ssl.SSLContext] | None = None
     backoff_min_s: float = 0.2
     backoff_max_s: float = 30.0
+    former_filters: tuple[str, ...] = ()
+    """What the broker's session may still be subscribed to, and should not be any more."""
 
 
 class Subscriber:
@@ -176,6 +178,8 @@ class Subscriber:
             if code.value >= _REFUSED:
                 name = code.name.lower().replace("_", " ")
                 raise LinkError(f"the broker refused the subscription {pattern!r}: {name}")
+        if self._options.former_filters and connection.resumed:
+            connection.unsubscribe(self._options.former_filters)
         log.info("broker %s:%s: connected", self._options.host, self._options.port)
         self.last_fault = ""
         self._on_subscribed(connection)

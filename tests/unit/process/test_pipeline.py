@@ -251,7 +251,7 @@ def test_many_silent_topics_close_in_slices() -> None:
 def test_finishing_closes_windows_and_seals_all_and_the_successor_carries_the_books_on() -> None:
     old = machine()
     applied(old, group(("window/a", b'{"v":2}'), ("json/a", b'{"v":2}'), ("timed/a", b'{"t":1780000000000,"v":1}')))
-    batches = old.finish(1, NOW + 1, 1).batches
+    batches = old.finish(NOW + 1, 1).batches
     assert [(batch.id.lane, batch.readings) for batch in batches] == [("a", 1), ("b", 4)]
     assert ledger.residuals(old.ledger, 0) == (0, 0)
     new = Pipeline(ROUTES[5:], LANES[:1], schema.Broker(), "node", 1)
@@ -386,7 +386,7 @@ def test_a_replay_from_any_checkpoint_makes_identical_batches(steps) -> None:
 
 
 def frozen_finish(one: Pipeline) -> list[bytes]:
-    batches = one.finish(99, NOW + 10**12, 10**12).batches
+    batches = one.finish(NOW + 10**12, 10**12).batches
     assert ledger.residuals(one.ledger, 0) == (0, 0)
     assert one.open_readings == 0
     return [frozen(batch) for batch in batches]

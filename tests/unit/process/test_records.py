@@ -52,7 +52,7 @@ def applied(pipeline: Pipeline, *payloads: bytes) -> list[Output]:
     group = MessageGroup(
         NOW, 1, CLOCK_SYNCHRONISED, 1, False, ["plant/a"] * number, list(payloads), [1] * number, [QOS1] * number, {}
     )
-    found = [*pipeline.apply(group, 0), pipeline.finish(1, NOW, 2)]
+    found = [*pipeline.apply(group, 0), pipeline.finish(NOW, 2)]
     assert residuals(pipeline.ledger, pipeline.open_readings) == (0, 0)
     return found
 

@@ -73,10 +73,42 @@ def test_doors_and_duplicates_balance_and_restart_at_every_entry(steps) -> None:
         for output in again.apply(entry, position):
             others += output.batches
         other = again
-    batches += one.finish(len(steps), NOW, 10**12).batches
-    others += other.finish(len(steps), NOW, 10**12).batches
+    batches += one.finish(NOW, 10**12).batches
+    others += other.finish(NOW, 10**12).batches
     assert one.open_readings == 0
     assert ledger.residuals(one.ledger, 0) == (0, 0)
     assert batches == others
     assert one.ledger == other.ledger
     assert sum(batch.readings for batch in batches) == one.ledger.get(ledger.SEALED, 0)
+
+
+def rows_of(outputs) -> list[tuple[str, int, str]]:
+    found = []
+    for output in outputs:
+        for batch in output.batches:
+            for topic, (times, rows) in batch.rows.items():
+                found += [(topic, time_ns, json.dumps(row)) for time_ns, row in zip(times, rows, strict=True)]
+    return sorted(found)
+
+
+@settings(max_examples=60)
+@given(ENTRIES, st.integers(0, 20))
+def test_a_change_of_other_settings_leaves_what_unchanged_routes_remember(steps, cut: int) -> None:
+    whole, before = pipeline(), pipeline()
+    wanted, found = [], []
+    for position, entry in enumerate(entries(steps)):
+        if position == cut:
+            names = {route.name for route in ROUTES}
+            found.append(before.finish(entry.wall_ns, 0, names))
+            after = Pipeline(ROUTES, LANES, schema.Broker(receive_maximum=7), "node", 1)
+            after.succeed(before, names)
+            before = after
+        wanted += whole.apply(entry, position)
+        found += before.apply(entry, position)
+        assert ledger.residuals(before.ledger, before.open_readings) == (0, 0)
+    wanted.append(whole.finish(NOW, 10**12))
+    found.append(before.finish(NOW, 10**12))
+    assert rows_of(found) == rows_of(wanted)
+    assert {name: number for name, number in before.ledger.items() if number} == {
+        name: number for name, number in whole.ledger.items() if number
+    }
