@@ -27,6 +27,7 @@ from gateway.errors import ConfigError
 from gateway.flow import Flow
 from gateway.health.endpoint import StatusEndpoint
 from gateway.lock import only_one
+from gateway.recovery import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,8 @@ class _Daemon:
     def _acceptable(self) -> schema.Gateway:
         """Return what the file says now. Raises `ConfigError` when this process cannot take it up."""
         config = self._configure()
-        read_material(config.route)
+        material = read_material(config.route)
+        Settings.of(config, material).pipeline(1, material.keys)
         assert self._config.node is not None
         assert config.node is not None
         for key in ("id", "state_folder", "status_socket"):

@@ -24,7 +24,7 @@ from gateway.errors import StoreError
 from gateway.journal import replay
 from gateway.journal.format import Checkpoint
 from gateway.ledger import RECEIVED
-from gateway.process.material import NO_MATERIAL, Material, mark
+from gateway.process.material import NO_MATERIAL, Material, documents_of, mark
 from gateway.process.pipeline import Pipeline
 from gateway.spool.format import Position
 from gateway.spool.lanes import Appended
@@ -87,7 +87,7 @@ class Settings(msgspec.Struct, frozen=True):
         }
 
     def _files_of(self, route: schema.Route) -> tuple[object, ...]:
-        return (self.key_marks.get(route.key_file),)
+        return (self.key_marks.get(route.key_file), *(self.documents.get(path) for path in documents_of(route)))
 
     def pipeline(self, epoch: int, keys: Mapping[str, bytes] = NO_MATERIAL.keys) -> Pipeline:
         """Return a pipeline in its initial state, with those of the keys that it was made with."""

@@ -53,6 +53,7 @@ VERBS: Final = {
     "quarantine": "look at messages that could not be decoded, publish them again, remove them",
     "journal": "look at the log of inputs, find what is damaged",
     "spool": "look at the rings, find what is damaged, carry them to another box",
+    "schema": "say whether a change of a schema is compatible, or why not",
     "batch": "read batch files",
     "dev-pki": "make certificates for development",
     "demo": "run a whole site and region on this machine, cut and kill them, and show the books",

@@ -9,6 +9,7 @@ from gateway.cli import EX_OK
 from gateway.config.load import load
 from gateway.config.material import read_material
 from gateway.config.units import size_text
+from gateway.recovery import Settings
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what the file sets up; its faults end it as `ConfigError`."""
     config = load(arguments.config).config
-    read_material(config.route)
+    material = read_material(config.route)
+    if config.node is not None:
+        Settings.of(config, material).pipeline(1, material.keys)
     print(f"{arguments.config}: ok, {summary(config)}")
     return EX_OK
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import ConfigError
-from gateway.process.material import KEY_BYTES, Material
+from gateway.process.material import KEY_BYTES, Material, documents_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,20 +14,27 @@ if TYPE_CHECKING:
     from gateway.config import schema
 
 _KEY_FILE_BYTES_MAX: Final = 4096
+_DOCUMENT_BYTES_MAX: Final = 256 * 1024
 
 
 def read_material(routes: Sequence[schema.Route]) -> Material:
     """Return the content of all files. Raises `ConfigError` with one sentence for each that cannot be used."""
     keys: dict[str, bytes] = {}
+    documents: dict[str, bytes] = {}
     faults = []
     for path in sorted({route.key_file for route in routes if route.key_file}):
         try:
             keys[path] = _key(path)
         except ValueError as error:
             faults.append(str(error))
+    for path in sorted({path for route in routes for path in documents_of(route)}):
+        try:
+            documents[path] = _read(path, _DOCUMENT_BYTES_MAX)
+        except ValueError as error:
+            faults.append(str(error))
     if faults:
         raise ConfigError(faults[0] if len(faults) == 1 else "files of routes cannot be used", tuple(faults))
-    return Material({}, keys)
+    return Material(documents, keys)
 
 
 def read_key(path: str) -> bytes:

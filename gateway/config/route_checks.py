@@ -8,7 +8,7 @@ from gateway.config.finding import Finding
 from gateway.config.units import duration_text
 from gateway.config.values import nearest
 from gateway.errors import ExpressionError
-from gateway.process.expression import compile_expression
+from gateway.process.expression import compile_condition
 from gateway.process.topics import filter_fault
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SUMMARIES: Final = frozenset({"count", "sum", "mean"})
 """Functions whose result is wrong, not just coarse, when sampling by change has left readings out."""
+
+_DOCUMENTS: Final = frozenset({"json", "cbor", "msgpack"})
+_TIMED: Final = frozenset({"senml", "senml_cbor"})
 
 _ONE_OF: Final = ("deadband", "percent", "on_change", "swinging_door")
 """Each decides alone which readings of a field go on."""
@@ -58,14 +61,10 @@ def _lane_of_route(route: schema.Route, place: Place, lanes: Sequence[schema.Lan
 def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
     if route.keep:
         try:
-            compile_expression(route.keep)
+            compile_condition(route.keep, route.keep_fault)
         except ExpressionError as error:
             yield Finding(f"column {error.column} of the expression: {error.fault}", ((*place, "keep"),))
-    if route.decoder == "scalar":
-        for keys, what in ((("fields",), "fields to take"), (("time", "field"), "time field")):
-            if route.fields if keys == ("fields",) else route.time.field:
-                sentence = f"a scalar payload has no {what}: remove it"
-                yield Finding(sentence, ((*place, *keys), (*place, "decoder")))
+    yield from _decoder(route, place)
     if route.duplicates is not None and route.duplicates.key:
         yield from _unknown_field(route, place, ("duplicates", "key"), route.duplicates.key)
     yield from _fields(route, place)
@@ -79,6 +78,23 @@ def _fields(route: schema.Route, place: Place) -> Iterator[Finding]:
         if one.protect in ("hash", "encrypt") and not route.key_file:
             sentence = f'to {one.protect} "{one.name}" the route needs a key: set key_file'
             yield Finding(sentence, ((*here, "protect"), (*place, "key_file")))
+
+
+def _decoder(route: schema.Route, place: Place) -> Iterator[Finding]:
+    """Look at options that only some decoders have."""
+    has_time, is_document = bool(route.time.field), route.decoder in _DOCUMENTS
+    misplaced: tuple[tuple[bool, tuple[str, ...], str], ...] = (
+        (route.decoder == "scalar" and bool(route.fields), ("fields",), "has no fields to take"),
+        (route.decoder == "scalar" and has_time, ("time", "field"), "has no time field"),
+        (route.decoder in _TIMED and has_time, ("time", "field"), "states its times itself"),
+        (bool(route.rows) and not is_document, ("rows",), "has no arrays of rows that a path leads to"),
+        (bool(route.schema_file) and not is_document, ("schema_file",), "is no document that a JSON Schema is about"),
+        (route.senml.unit and route.decoder not in _TIMED, ("senml",), "is no SenML"),
+    )
+    for is_wrong, keys, why in misplaced:
+        if is_wrong:
+            sentence = f"a payload of the decoder {route.decoder} {why}: remove it"
+            yield Finding(sentence, ((*place, *keys), (*place, "decoder")))
 
 
 def _unknown_field(route: schema.Route, place: Place, keys: tuple[str, ...], name: str) -> Iterator[Finding]:

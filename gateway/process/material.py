@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.config import schema
+
 KEY_BYTES: Final = 32
 _MARK_BYTES: Final = 8
 
@@ -24,6 +26,11 @@ class Material(NamedTuple):
 
 
 NO_MATERIAL: Final = Material({}, {})
+
+
+def documents_of(route: schema.Route) -> tuple[str, ...]:
+    """Return the paths of the documents that a route names."""
+    return tuple(path for path in (route.schema_file,) if path)
 
 
 def mark(key: bytes) -> str:

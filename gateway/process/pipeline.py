@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from gateway.config import schema
     from gateway.model import Entry, Ledger, Row
     from gateway.process.material import Material
+    from gateway.process.plan import Taken
     from gateway.process.swinging_door import Released
     from gateway.process.window import Closed
 
@@ -229,8 +230,8 @@ class Pipeline:
 
     def _take_in(self, group: MessageGroup, start: int, stop: int, position: int, duplicates: set[int]) -> None:
         """Decide messages `start` to `stop` of a group. The hot path."""
-        plans, ledger, at, wall_ns = self._plans, self.ledger, self._at, group.wall_ns
-        clock_is_set = group.clock != CLOCK_UNSYNCHRONISED
+        plans, ledger, wall_ns = self._plans, self.ledger, group.wall_ns
+        clock = group.clock
         columns = zip(range(start, stop), group.topics[start:stop], group.payloads[start:stop], strict=True)
         for index, topic, payload in columns:
             ledger[RECEIVED] += 1
@@ -243,29 +244,32 @@ class Pipeline:
                 self._refuse(plan, group, index, position)
                 continue
             try:
-                rows = plan.read(route, payload, wall_ns, clock_is_set=clock_is_set)
+                rows = plan.read(route, payload, wall_ns, clock)
             except DecodeError as error:
                 self._quarantine(group, index, position, route.name, error.reason, error.fault)
                 continue
             ledger[DECODED] += 1
-            for place, time_ns, row in rows:
-                ledger[READ] += len(row)
-                if route.is_plain or self._passes(place, route, time_ns, row):
-                    text_bytes = 0
-                    for value in row.values():
-                        if value.__class__ is str or value.__class__ is bytes:
-                            text_bytes += _text_bytes(value)
-                    builder = route.builder
-                    builder.append(place.topic, time_ns, row, at, text_bytes)
-                    if builder.is_full:
-                        self._seal(builder)
+            self._go_on(route, rows)
+
+    def _go_on(self, route: CompiledRoute, rows: Sequence[Taken]) -> None:
+        """Take the rows of a message through the steps of their route, and to their lane."""
+        ledger, builder, at = self.ledger, route.builder, self._at
+        for place, time_ns, row, is_kept in rows:
+            ledger[READ] += len(row)
+            if not is_kept:
+                count(ledger, FILTERED, len(row))
+            elif not route.has_steps or self._passes(place, route, time_ns, row):
+                text_bytes = 0
+                for value in row.values():
+                    if value.__class__ is str or value.__class__ is bytes:
+                        text_bytes += _text_bytes(value)
+                builder.append(place.topic, time_ns, row, at, text_bytes)
+                if builder.is_full:
+                    self._seal(builder)
 
     def _passes(self, plan: Plan, route: CompiledRoute, time_ns: int, row: Row) -> bool:
         """Take a row through the steps of its route; False when nothing of it goes on as a row of its own."""
         ledger, readings = self.ledger, len(row)
-        if route.keep is not None and not route.keep(row):
-            count(ledger, FILTERED, readings)
-            return False
         if route.duplicates is not None:
             row = route.duplicates.left(plan.topic, time_ns, row, self._at)
             count(ledger, DUPLICATE_READING, readings - len(row))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 from gateway.decode.contract import INTEGER_MAX, Limits
 from gateway.decode.formats import decoder_of
 from gateway.errors import DecodeError
+from gateway.model import CLOCK_UNSYNCHRONISED
 from gateway.process.duplicates import Duplicates
 from gateway.process.event_time import checked_time, time_reader
-from gateway.process.expression import compile_expression
+from gateway.process.expression import compile_condition
 from gateway.process.fields import changes
 from gateway.process.route import TopicCache
 from gateway.process.sample import Steps
@@ -24,12 +25,16 @@ from gateway.process.window import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
     from gateway.batch.builder import LaneBuilder
     from gateway.config import schema
     from gateway.model import Row
     from gateway.process.material import Material
     from gateway.process.sample import Sampler
+
+    Taken: TypeAlias = "tuple[Plan, int, Row, bool]"
+    """A row with the plan of its series, its time in ns, and whether the route's expression keeps it."""
 
 SERIES_MAX: Final = 50_000
 """Series of one route whose plan is cached, where payloads name series."""
@@ -44,7 +49,8 @@ class CompiledRoute:
         "changes",
         "decode",
         "duplicates",
-        "is_plain",
+        "has_steps",
+        "is_bare",
         "keep",
         "name",
         "payload_bytes_max",
@@ -62,18 +68,19 @@ class CompiledRoute:
         self.name = route.name
         self.builder = builder
         self.payload_bytes_max = limits.payload_bytes_max
-        self.decode, self.records = decoder_of(route, Limits(fields, route.field_count_max, route.depth_max))
+        taken = Limits(fields, route.field_count_max, route.depth_max)
+        self.decode, self.records = decoder_of(route, taken, material.documents)
         self.series = TopicCache(partial(self._series_plan, limits.topic_bytes_max), SERIES_MAX)
         self.time_of = time_reader(route.time)
         self.changes = changes(route.field, material.keys.get(route.key_file))
         self.ahead_ns = route.time.ahead_ns
-        self.keep = compile_expression(route.keep) if route.keep else None
+        self.keep = compile_condition(route.keep, route.keep_fault) if route.keep else None
         steps = Steps(route.sample)
         self.samplers = Samplers(route.name, steps) if steps.are_set else None
         self.duplicates = None if route.duplicates is None else Duplicates(route.duplicates)
         self.windows = None if route.window is None else Windows(route.window)
-        steps_set = (self.keep, self.duplicates, self.samplers, self.windows)
-        self.is_plain = all(step is None for step in steps_set)
+        self.has_steps = any(step is not None for step in (self.duplicates, self.samplers, self.windows))
+        self.is_bare = not self.has_steps and self.keep is None and not self.changes
 
     def take_over(self, old: CompiledRoute) -> None:
         """Go on with what `old`, a route with the same options, remembers."""
@@ -98,10 +105,8 @@ class Plan:
         self.refusal = refusal
         self.sampler: Sampler | None = None
 
-    def read(
-        self, route: CompiledRoute, payload: bytes, arrival_ns: int, *, clock_is_set: bool
-    ) -> Sequence[tuple[Plan, int, Row]]:
-        """Return the rows of a message that came at `arrival_ns`, each with its series' plan and its time.
+    def read(self, route: CompiledRoute, payload: bytes, arrival_ns: int, clock: int) -> Sequence[Taken]:
+        """Return the rows of a message that came at `arrival_ns`, by a clock in the state `clock`.
 
         Raises `DecodeError`; then no reading of the message was taken. While our own clock is not set, a time that
         seems to lie ahead proves nothing and is taken.
@@ -109,22 +114,22 @@ class Plan:
         if len(payload) > route.payload_bytes_max:
             fault = f"the payload has {len(payload)} bytes, {route.payload_bytes_max} are allowed"
             raise DecodeError("payload_too_large", fault)
-        latest_ns = arrival_ns + route.ahead_ns if clock_is_set else INTEGER_MAX
+        latest_ns = INTEGER_MAX if clock == CLOCK_UNSYNCHRONISED else arrival_ns + route.ahead_ns
         if route.decode is None:
-            return self._read_records(route, payload, arrival_ns, latest_ns)
+            return self._read_records(route, payload, arrival_ns, latest_ns, clock)
         row = route.decode(payload)
         time_ns = arrival_ns
         if route.time_of is not None:
             time_ns = route.time_of(row, latest_ns)
             if not row:
                 raise DecodeError("no_fields", "the payload holds nothing but its time")
-        if (route.is_plain and not route.changes) or self.takes(route, time_ns, row):
-            return ((self, time_ns, row),)
-        return ()
+        if route.is_bare:
+            return ((self, time_ns, row, True),)
+        return (self.prepared(route, time_ns, row, clock),)
 
     def _read_records(
-        self, route: CompiledRoute, payload: bytes, arrival_ns: int, latest_ns: int
-    ) -> list[tuple[Plan, int, Row]]:
+        self, route: CompiledRoute, payload: bytes, arrival_ns: int, latest_ns: int, clock: int
+    ) -> list[Taken]:
         assert route.records is not None
         found = []
         for series, stated_ns, row in route.records(payload, self.topic, arrival_ns):
@@ -134,22 +139,23 @@ class Plan:
                 if not row:
                     continue
             plan = route.series[f"{self.topic}/{series}"] if series else self
-            found.append((plan, time_ns, row))
+            found.append(plan.prepared(route, time_ns, row, clock))
         if not found:
             raise DecodeError("no_fields", "the payload holds nothing but times")
-        return [one for one in found if one[0].takes(route, one[1], one[2])]
+        return found
 
-    def takes(self, route: CompiledRoute, time_ns: int, row: Row) -> bool:
-        """Change the fields of a row, and make sure that its steps have room to remember it; False: nothing is left.
+    def prepared(self, route: CompiledRoute, time_ns: int, row: Row, clock: int) -> Taken:
+        """Change the fields of a row, decide whether it is kept, and make sure that its steps can remember it.
 
-        Raises `DecodeError`.
+        Raises `DecodeError`. The row may be left without fields.
         """
         for change in route.changes:
             change(row, self.topic, time_ns)
+        is_kept = bool(row) and (route.keep is None or route.keep(row, self.topic, time_ns, clock))
         if self.sampler is None and route.samplers is not None:
             self.sampler = route.samplers.sampler(self.topic)
-        if route.windows is not None and route.windows.is_crowded:
+        if is_kept and route.windows is not None and route.windows.is_crowded:
             reason = route.windows.refusal(self.topic, time_ns, row)
             if reason:
                 raise DecodeError(reason, f"the windows of the route {route.name} hold as much as they may")
-        return bool(row)
+        return self, time_ns, row, is_kept

@@ -13,7 +13,7 @@ from msgspec import field
 
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Spool, thin_lane
 from gateway.config.schema.region import Receiver, Region
-from gateway.config.schema.route import Duplicates, Field, Route, Sample, Time, Window
+from gateway.config.schema.route import Duplicates, Field, Route, Sample, SenML, Time, Window
 from gateway.config.section import Section, option
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Region",
     "Route",
     "Sample",
+    "SenML",
     "Spool",
     "Time",
     "Window",
@@ -72,6 +73,7 @@ PATH_OPTIONS: Final = frozenset(
         "broker.tls_certificate",
         "broker.tls_key",
         "route.key_file",
+        "route.schema_file",
         "region.tls_ca",
         "region.tls_certificate",
         "region.tls_key",

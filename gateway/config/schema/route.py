@@ -27,6 +27,12 @@ class Time(Section, frozen=True, kw_only=True):
     ] = 300 * S
 
 
+class SenML(Section, frozen=True, kw_only=True):
+    """How SenML packs (RFC 8428) become readings."""
+
+    unit: Annotated[bool, option("Keep the unit of each record as a text field `unit`.")] = False
+
+
 class Field(Section, frozen=True, kw_only=True):
     """What is done with one field right after decoding: rename, then rescale, then protect."""
 
@@ -152,9 +158,17 @@ class Route(Section, frozen=True, kw_only=True):
     topics: Annotated[tuple[str, ...], option("MQTT topic filters that this route subscribes to and takes.")]
     lane: Annotated[Name, option("Lane that the readings go to.")]
     decoder: Annotated[
-        Literal["json", "cbor", "scalar"],
-        option("What the payload is: JSON or CBOR objects, or one bare value."),
+        Literal["json", "cbor", "msgpack", "scalar", "senml", "senml_cbor"],
+        option("What the payload is; see the page of each format."),
     ] = "json"
+    rows: Annotated[
+        str,
+        option("Path to an array in a JSON, CBOR or MessagePack document whose objects are rows; `.`: the document."),
+    ] = ""
+    schema_file: Annotated[
+        str, option("File with a JSON Schema that JSON, CBOR and MessagePack documents must keep. Empty: none.")
+    ] = ""
+    senml: Annotated[SenML, option("For the decoders senml and senml_cbor.")] = msgspec.field(default_factory=SenML)
     qos: Annotated[int, option("QoS of the subscription; 2 is granted as 1.", low=0, high=2)] = 1
     fields: Annotated[
         tuple[str, ...],
@@ -167,6 +181,10 @@ class Route(Section, frozen=True, kw_only=True):
         str, option("File with the key that fields are hashed and encrypted under: 64 hex digits. Empty: none.")
     ] = ""
     keep: Annotated[str, option("Expression; rows for which it is not true are filtered. Empty keeps all.")] = ""
+    keep_fault: Annotated[
+        Literal["drop", "keep", "quarantine"],
+        option("What becomes of a row for which `keep` cannot be computed."),
+    ] = "drop"
     time: Annotated[Time, option("Where readings get their time from.")] = msgspec.field(default_factory=Time)
     sample: Annotated[Sample, option("Which rows go on.")] = msgspec.field(default_factory=Sample)
     duplicates: Annotated[Duplicates | None, option("De-duplication; absent means everything goes on.")] = None
