@@ -151,7 +151,7 @@ class _Walk:
         self._open: list[tuple[int, bool]] = []
 
     def keys(self) -> int:
-        """Return how many keys the payload holds. Raises `DecodeError`."""
+        """Return how many keys the payload's first value holds. Raises `DecodeError`."""
         keys = 0
         self._value()
         while self._open:
@@ -163,8 +163,6 @@ class _Walk:
                 keys += 1
                 self._key()
             self._value()
-        if self._at != len(self._payload):
-            raise DecodeError("malformed_msgpack", "bytes follow the first value")
         return keys
 
     def _head(self) -> int:

@@ -21,7 +21,6 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.decode.contract import RECORDS_MAX
-from gateway.decode.flatten import NESTING_MAX
 from gateway.decode.senml import LABELS_MAX, resolved
 from gateway.errors import DecodeError
 
@@ -213,7 +212,7 @@ class _Reader:
         return value
 
     def _step_over(self) -> None:
-        """Pass one data item of any kind, however it is nested within bounds."""
+        """Pass one data item of any kind; how deeply it is nested is bounded by how many items it may be of."""
         open_items: list[int | None] = [1]
         while open_items:
             left = open_items.pop()
@@ -221,8 +220,8 @@ class _Reader:
                 continue
             open_items.append(None if left is None else left - 1)
             self._stepped_over += 1
-            if self._stepped_over > _STEPPED_OVER_MAX or len(open_items) > NESTING_MAX:
-                raise DecodeError("too_deep", "what an unknown label holds is larger or deeper than any limit")
+            if self._stepped_over > _STEPPED_OVER_MAX:
+                raise DecodeError("too_many_fields", f"unknown labels hold more than {_STEPPED_OVER_MAX} items")
             inner = self._head()
             if inner != 0:
                 open_items.append(inner)

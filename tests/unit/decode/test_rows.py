@@ -79,6 +79,7 @@ def test_objects_without_a_wanted_field_are_left_out() -> None:
         ("json", b'{"other":{"y":1,"y":1},"a":[{"x":1}]}', "duplicate_key"),
         ("json", b"[" * 300 + b"]" * 300, "too_deep"),
         ("json", b'["\\n",' + b"[" * 300 + b"]" * 301, "too_deep"),
+        ("json", b'[["\\n"],' + b"[" * 300 + b"]" * 301, "too_deep"),
         ("json", b'[{"x":1}', "malformed_json"),
         ("cbor", b"", "empty"),
         ("cbor", b"\x81\xa2\x61x\x01\x61x\x02", "duplicate_key"),

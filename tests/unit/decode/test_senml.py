@@ -321,13 +321,13 @@ REFUSED_CBOR = {
     "not_finite": [b"\x81\xa2\x00\x61a\x02\xf9\x7e\x00", b"\x81\xa2\x00\x61a\x06\xf9\xfc\x00"],
     "must_understand": [b"\x81\xa3\x00\x61a\x02\x01\x62x_\x01"],
     "version_unsupported": [b"\x81\xa3\x20\x0b\x00\x61a\x02\x01", b"\x81\xa3\x20\x20\x00\x61a\x02\x01"],
-    "too_deep": [
+    "too_many_fields": [
         b"\x81\xa1\x61x" + b"\x81" * 100_000,
         b"\x81\xa1\x61x" + b"\x9f" * 100_000,
         b"\x81\xa1\x61x" + b"\xc1" * 100_000,
         b"\x81\xa1\x61x\x9a\x00\x2d\xc6\xc0" + bytes(3_000_000),
+        b"\x81\xb8\x46" + b"".join(b"\x18" + bytes([n, 0]) for n in range(100, 170)),
     ],
-    "too_many_fields": [b"\x81\xb8\x46" + b"".join(b"\x18" + bytes([n, 0]) for n in range(100, 170))],
     "too_many_records": [b"\x9a\x00\x01\x00\x00", b"\x9f" + b"\xa2\x00\x61a\x02\x01" * (RECORDS_MAX + 1) + b"\xff"],
 }
 
