@@ -36,6 +36,7 @@ from gateway.config.material import read_material
 from gateway.errors import StoreError
 from gateway.flash import Flash
 from gateway.health.rates import Rates
+from gateway.ingest.broker import subscriber_options
 from gateway.ingest.committer import Committer, Timeline
 from gateway.ingest.intake import Intake, Limits
 from gateway.ingest.pace import Pace
@@ -48,8 +49,7 @@ from gateway.quarantine import Quarantine
 from gateway.recovery import Recovery, Settings
 from gateway.spool.books import TakenIn
 from gateway.spool.lanes import Appended, Spool
-from gateway.transport.subscriber import Subscriber, SubscriberOptions, password_of
-from gateway.transport.tls import client_context
+from gateway.transport.subscriber import Subscriber
 from gateway.upkeep import CHECKPOINT, RETRY_S, SPOOL, Upkeep
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Flow:
         )
         self._chance = chance
         self.subscriber = Subscriber(
-            _subscriber_options(config, self.recovered.former_filters),
+            subscriber_options(config, self.recovered.former_filters),
             self.intake.on_publishes,
             chance,
             last_connection=self.recovered.connection,
@@ -363,6 +363,7 @@ class Flow:
             "residual": {"messages": messages, "readings": readings},
             "open_readings": self.pipeline.open_readings,
             "rates": self._rates.per_second(),
+            "routes": self.pipeline.routes_status(),
             "ingest": {
                 **self.intake.counts,
                 **self.committer.counts,
@@ -385,27 +386,3 @@ class Flow:
             "quarantine": self.quarantine.counts,
             "recovery": self.recovered.report(),
         }
-
-
-def _subscriber_options(config: schema.Gateway, former_filters: tuple[str, ...]) -> SubscriberOptions:
-    broker = config.broker
-    assert config.node is not None
-    filters = {pattern: route.qos for route in reversed(config.route) for pattern in route.topics}
-    tls = None
-    if broker.tls_ca:
-        tls = lambda: client_context(broker.tls_ca, broker.tls_certificate, broker.tls_key)  # noqa: E731
-    return SubscriberOptions(
-        host=broker.host,
-        port=broker.port,
-        client_id=broker.client_id or f"edge-gateway-{config.node.id}",
-        filters=tuple(filters.items()),
-        receive_maximum=broker.receive_maximum,
-        keep_alive_s=broker.keep_alive_ns / _NS,
-        session_expiry_s=broker.session_expiry_ns // _NS,
-        packet_bytes_max=broker.packet_bytes_max,
-        retain_handling=broker.retain_handling,
-        username=broker.username or None,
-        password=password_of(broker.password_file),
-        tls=tls,
-        former_filters=former_filters,
-    )

@@ -21,7 +21,7 @@ _SUMMARIES: Final = frozenset({"count", "sum", "mean"})
 """Functions whose result is wrong, not just coarse, when sampling by change has left readings out."""
 
 _DOCUMENTS: Final = frozenset({"json", "cbor", "msgpack"})
-_TIMED: Final = frozenset({"senml", "senml_cbor"})
+_TIMED: Final = frozenset({"senml-json", "senml-cbor"})
 
 _ONE_OF: Final = ("deadband", "percent", "on_change", "swinging_door")
 """Each decides alone which readings of a field go on."""

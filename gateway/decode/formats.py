@@ -28,8 +28,8 @@ FORMATS: Final[Mapping[str, Callable[[Limits], Decoder]]] = {
 }
 DOCUMENTS: Final[Mapping[str, Parse]] = {"json": json.parse, "cbor": cbor.parse, "msgpack": msgpack.parse}
 RECORD_FORMATS: Final[dict[str, Callable[[schema.Route, Limits], RecordDecoder]]] = {
-    "senml": lambda route, limits: senml.decoder(limits, unit=route.senml.unit),
-    "senml_cbor": lambda route, limits: senml_cbor.decoder(limits, unit=route.senml.unit),
+    "senml-json": lambda route, limits: senml.decoder(limits, unit=route.senml.unit),
+    "senml-cbor": lambda route, limits: senml_cbor.decoder(limits, unit=route.senml.unit),
 }
 
 ITSELF: Final = "."

@@ -126,6 +126,27 @@ class Pipeline:
         """Let the lane's next batch be the one after `sequence`, with `readings` before it; for a new epoch."""
         self._builders[lane].resume_after(sequence, readings)
 
+    def route_of(self, topic: str) -> CompiledRoute | None:
+        """Return the route that takes a topic."""
+        return self._plans[topic].route
+
+    def decoded(self, topic: str, payload: bytes, arrival_ns: int, clock: int) -> list[tuple[str, int, Row, bool]]:
+        """Return (topic, time, row, is kept) of what a message would be decoded to, for people. Raises `DecodeError`.
+
+        Nothing is counted and nothing is remembered of it but that its topics exist.
+        """
+        plan = self._plans[topic]
+        assert plan.route is not None
+        return [
+            (place.topic, time_ns, row, is_kept)
+            for place, time_ns, row, is_kept in plan.read(plan.route, payload, arrival_ns, clock)
+        ]
+
+    def routes_status(self) -> list[dict[str, object]]:
+        """Return what each route has done since it was made, in order."""
+        names = ("name", "messages", "quarantined", "readings_in", "readings_out")
+        return [{name: getattr(route, name) for name in names} for route in self._routes]
+
     @property
     def open_readings(self) -> int:
         """Readings that wait for their batch to be sealed, or that swinging doors hold back."""
@@ -246,6 +267,7 @@ class Pipeline:
             try:
                 rows = plan.read(route, payload, wall_ns, clock)
             except DecodeError as error:
+                route.quarantined += 1
                 self._quarantine(group, index, position, route.name, error.reason, error.fault)
                 continue
             ledger[DECODED] += 1
@@ -254,15 +276,19 @@ class Pipeline:
     def _go_on(self, route: CompiledRoute, rows: Sequence[Taken]) -> None:
         """Take the rows of a message through the steps of their route, and to their lane."""
         ledger, builder, at = self.ledger, route.builder, self._at
+        route.messages += 1
         for place, time_ns, row, is_kept in rows:
-            ledger[READ] += len(row)
+            readings = len(row)
+            ledger[READ] += readings
+            route.readings_in += readings
             if not is_kept:
-                count(ledger, FILTERED, len(row))
+                count(ledger, FILTERED, readings)
             elif not route.has_steps or self._passes(place, route, time_ns, row):
                 text_bytes = 0
                 for value in row.values():
                     if value.__class__ is str or value.__class__ is bytes:
                         text_bytes += _text_bytes(value)
+                route.readings_out += len(row)
                 builder.append(place.topic, time_ns, row, at, text_bytes)
                 if builder.is_full:
                     self._seal(builder)
@@ -282,13 +308,13 @@ class Pipeline:
             if route.samplers.steps.hold_back:
                 for released in plan.sampler.released():
                     readings -= len(released.row)
-                    self._append(route.builder, released)
+                    self._append(route, released)
             count(ledger, SAMPLED_OUT, readings - len(row) - route.samplers.open_readings)
         if row and route.windows is not None:
             closed = route.windows.add(plan.topic, time_ns, row, self._at)
             count(ledger, LATE if closed is None else AGGREGATED, len(row))
             if closed:
-                self._emit(route.builder, plan.topic, closed)
+                self._emit(route, plan.topic, closed)
             return False
         return bool(row)
 
@@ -343,7 +369,7 @@ class Pipeline:
         if expired is None:
             return False
         topic, closed = expired
-        self._emit(route.builder, topic, closed)
+        self._emit(route, topic, closed)
         return True
 
     def _let_go(self, route: CompiledRoute, at: int | None) -> bool:
@@ -351,16 +377,20 @@ class Pipeline:
         assert route.samplers is not None
         released = route.samplers.release(at)
         if released is not None:
-            self._append(route.builder, released)
+            self._append(route, released)
         return released is not None
 
-    def _append(self, builder: LaneBuilder, released: Released) -> None:
+    def _append(self, route: CompiledRoute, released: Released) -> None:
+        builder = route.builder
+        route.readings_out += len(released.row)
         builder.append(released.topic, released.time_ns, released.row, self._at)
         if builder.is_full:
             self._seal(builder)
 
-    def _emit(self, builder: LaneBuilder, topic: str, closed: Closed) -> None:
+    def _emit(self, route: CompiledRoute, topic: str, closed: Closed) -> None:
+        builder = route.builder
         for start_ns, row in closed:
+            route.readings_out += len(row)
             count(self.ledger, EMITTED, len(row))
             builder.append(topic, start_ns, row, self._at, sum(map(_text_bytes, row.values())))
             if builder.is_full:

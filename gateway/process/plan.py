@@ -41,7 +41,11 @@ SERIES_MAX: Final = 50_000
 
 
 class CompiledRoute:
-    """One route, ready to work, with what it remembers of its topics."""
+    """One route, ready to work, with what it remembers of its topics.
+
+    `messages` and `quarantined` count messages, `readings_in` what was decoded of them, `readings_out` what went to the
+    lane: since the route was made, for people; they are no part of the state.
+    """
 
     __slots__ = (
         "ahead_ns",
@@ -52,8 +56,12 @@ class CompiledRoute:
         "has_steps",
         "is_bare",
         "keep",
+        "messages",
         "name",
         "payload_bytes_max",
+        "quarantined",
+        "readings_in",
+        "readings_out",
         "records",
         "samplers",
         "series",
@@ -66,6 +74,7 @@ class CompiledRoute:
         if fields and route.time.field:
             fields = (*fields, route.time.field)
         self.name = route.name
+        self.messages = self.quarantined = self.readings_in = self.readings_out = 0
         self.builder = builder
         self.payload_bytes_max = limits.payload_bytes_max
         taken = Limits(fields, route.field_count_max, route.depth_max)

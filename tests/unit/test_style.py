@@ -39,6 +39,7 @@ LAYERS = (
     {"decode", "schemas", "process", "batch", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
     {"recovery", "upkeep"},
+    {"trial"},
     {"flow"},
     {"daemon", "demo"},
     {"cli", "__main__"},

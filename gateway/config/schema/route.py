@@ -158,7 +158,7 @@ class Route(Section, frozen=True, kw_only=True):
     topics: Annotated[tuple[str, ...], option("MQTT topic filters that this route subscribes to and takes.")]
     lane: Annotated[Name, option("Lane that the readings go to.")]
     decoder: Annotated[
-        Literal["json", "cbor", "msgpack", "scalar", "senml", "senml_cbor"],
+        Literal["json", "cbor", "msgpack", "scalar", "senml-json", "senml-cbor"],
         option("What the payload is; see the page of each format."),
     ] = "json"
     rows: Annotated[
@@ -168,7 +168,7 @@ class Route(Section, frozen=True, kw_only=True):
     schema_file: Annotated[
         str, option("File with a JSON Schema that JSON, CBOR and MessagePack documents must keep. Empty: none.")
     ] = ""
-    senml: Annotated[SenML, option("For the decoders senml and senml_cbor.")] = msgspec.field(default_factory=SenML)
+    senml: Annotated[SenML, option("For the decoders senml-json and senml-cbor.")] = msgspec.field(default_factory=SenML)
     qos: Annotated[int, option("QoS of the subscription; 2 is granted as 1.", low=0, high=2)] = 1
     fields: Annotated[
         tuple[str, ...],

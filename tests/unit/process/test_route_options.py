@@ -74,12 +74,12 @@ def test_senml_records_go_to_the_series_that_they_name() -> None:
         {"n": "hum", "u": "%RH", "v": 40},
     ]
     payload = json.dumps(pack).encode()
-    _, found = run(payload, decoder="senml")
+    _, found = run(payload, decoder="senml-json")
     assert [(topic.removeprefix("plant/a/"), row) for topic, _, row in found] == [
         ("urn:dev:ow:10e2073a01080063:temp", {"value": 23.1}),
         ("urn:dev:ow:10e2073a01080063:hum", {"value": 40}),
     ]
-    _, found = run(payload, decoder="senml", senml=schema.SenML(unit=True))
+    _, found = run(payload, decoder="senml-json", senml=schema.SenML(unit=True))
     assert [row["unit"] for _, _, row in found] == ["Cel", "%RH"]
 
 

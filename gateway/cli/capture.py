@@ -1,0 +1,81 @@
+"""`gateway capture`: record what comes from the local broker for a while, for `gateway replay`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gateway.cli import EX_OK, source
+from gateway.cli.shown import progress
+from gateway.clock import Clock
+from gateway.config.units import parse_duration, parse_size
+from gateway.disk import Disk
+from gateway.ingest.broker import subscriber_options
+from gateway.ingest.capture import Bounds, Capture, client_id_of
+from gateway.process.topics import filter_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECONDS: Final = "1m"
+MESSAGES: Final = 100_000
+BYTES: Final = "64MiB"
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the configuration file")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to record to; must not exist")
+    sentence = "a topic filter in the place of those of all routes; may be repeated"
+    parser.add_argument("--topic", action="append", default=[], type=_filter, metavar="FILTER", help=sentence)
+    sentence = f"how long (default {SECONDS})"
+    parser.add_argument("--for", dest="ns", type=_of(parse_duration), default=SECONDS, metavar="TIME", help=sentence)
+    parser.add_argument("--messages", type=int, default=MESSAGES, metavar="N", help="at most (default 100000)")
+    parser.add_argument("--bytes", type=_of(parse_size), default=BYTES, metavar="SIZE", help="at most (default 64MiB)")
+
+
+def _filter(text: str) -> str:
+    fault = filter_fault(text)
+    if fault:
+        raise argparse.ArgumentTypeError(f"{text!r} is no topic filter: {fault}")
+    return text
+
+
+def _of(parse: Callable[[str], int]) -> Callable[[str], int]:
+    def parsed(text: str) -> int:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parsed
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record, and say how much it was."""
+    config = source.node_configuration(arguments)
+    assert config.node is not None
+    folder: Path = arguments.folder
+    if folder.exists():
+        raise FileExistsError(errno.EEXIST, "is there already, and is not recorded over", str(folder))
+    filters = tuple((pattern, 1) for pattern in arguments.topic)
+    options = subscriber_options(config)
+    options = replace(
+        options, client_id=client_id_of(config.node.id), session_expiry_s=0, filters=filters or options.filters
+    )
+    bounds = Bounds(arguments.messages, arguments.bytes, arguments.ns / 1e9)
+
+    async def record() -> tuple[int, int]:
+        capture = Capture(Disk(), Clock(), folder, bounds)
+        with progress("recording", bounds.messages) as advance:
+            return await capture.run(options, random.Random(os.urandom(16)), advance)  # noqa: S311  # jitter is no secret
+
+    messages, payload_bytes = asyncio.run(record())
+    print(f"{folder}: {messages:,} messages, {payload_bytes:,} bytes of payload")
+    return EX_OK
