@@ -9,7 +9,7 @@ receiver can hold what it got against what the node says it sent. Two equations 
                  = filtered + duplicate + sampled_out + aggregated + late + sealed
                    + open (in builders, not yet sealed, or held back by swinging doors)
 
-`shed` is counted before the journal (QoS 0 past its limit), everything else by the pipeline.
+`shed.qos0_overflow` is counted before the journal (QoS 0 past its limit), everything else by the pipeline.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ DUPLICATE_MESSAGE: Final = "message.duplicate"
 UNROUTED: Final = "message.unrouted"
 QUARANTINED: Final = "message.quarantined."
 SHED: Final = "message.shed."
+SHED_RATE: Final = SHED + "rate_limit"
 
 READ: Final = "reading.decoded"
 EMITTED: Final = "reading.emitted"

@@ -45,6 +45,7 @@ _EXAMPLES: Final = {
     "route.topics": '["sensors/#"]',
     "route.lane": '"telemetry"',
     "route.field.name": '"temperature"',
+    "route.limit.messages_per_second": "10",
     "route.window.size": '"1m"',
     "region.name": '"centre"',
     "region.host": '"region.example.org"',
@@ -57,7 +58,7 @@ _EXAMPLES: Final = {
 }
 """What the example file says where an option has no default."""
 
-_OPTIONAL_TABLES: Final = frozenset({"route.duplicates", "route.field", "route.window", "receiver"})
+_OPTIONAL_TABLES: Final = frozenset({"route.duplicates", "route.field", "route.limit", "route.window", "receiver"})
 """Tables that the example file shows as comments only."""
 
 _GENERATED: Final = "made by `gateway config docs --write` from `gateway/config/schema`: change that, not this"

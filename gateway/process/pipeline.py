@@ -34,6 +34,7 @@ from gateway.ledger import (
     SAMPLED_OUT,
     SEALED,
     SHED,
+    SHED_RATE,
     UNROUTED,
     count,
 )
@@ -228,12 +229,8 @@ class Pipeline:
         for lane, builder in self._builders.items():
             parts[f"lane {lane}"] = Part(builder.state, builder.restore)
         for route in self._routes:
-            if route.duplicates is not None:
-                parts[f"duplicates {route.name}"] = Part(route.duplicates.state, route.duplicates.restore)
-            if route.samplers is not None:
-                parts[f"samplers {route.name}"] = Part(route.samplers.state, route.samplers.restore)
-            if route.windows is not None:
-                parts[f"windows {route.name}"] = Part(route.windows.state, route.windows.restore)
+            for word, memory in route.memories().items():
+                parts[f"{word} {route.name}"] = Part(memory.state, memory.restore)
         return parts
 
     def _own_state(self) -> Iterator[tuple[object, ...]]:
@@ -263,6 +260,9 @@ class Pipeline:
             route = plan.route
             if route is None:
                 self._refuse(plan, group, index, position)
+                continue
+            if route.rate is not None and not route.rate.admits(topic, self._at):
+                count(ledger, SHED_RATE)
                 continue
             try:
                 rows = plan.read(route, payload, wall_ns, clock)

@@ -7,7 +7,7 @@ in its `CompiledRoute`, is bounded there, and is part of the pipeline's state.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.decode.contract import INTEGER_MAX, Limits
 from gateway.decode.formats import decoder_of
@@ -17,6 +17,7 @@ from gateway.process.duplicates import Duplicates
 from gateway.process.event_time import checked_time, time_reader
 from gateway.process.expression import compile_condition
 from gateway.process.fields import changes
+from gateway.process.limits import Rate, Topics
 from gateway.process.route import TopicCache
 from gateway.process.sample import Steps
 from gateway.process.samplers import Samplers
@@ -24,7 +25,7 @@ from gateway.process.topics import series_fault
 from gateway.process.window import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import TypeAlias
 
     from gateway.batch.builder import LaneBuilder
@@ -38,6 +39,16 @@ if TYPE_CHECKING:
 
 SERIES_MAX: Final = 50_000
 """Series of one route whose plan is cached, where payloads name series."""
+
+
+class Memory(Protocol):
+    """A step that remembers: `state` yields records, `restore` takes them in runs, in the same order."""
+
+    def state(self) -> Iterator[tuple[object, ...]]:
+        """Yield what `restore` needs."""
+
+    def restore(self, records: Sequence[Any]) -> None:
+        """Go on from a state."""
 
 
 class CompiledRoute:
@@ -60,12 +71,14 @@ class CompiledRoute:
         "name",
         "payload_bytes_max",
         "quarantined",
+        "rate",
         "readings_in",
         "readings_out",
         "records",
         "samplers",
         "series",
         "time_of",
+        "topics",
         "windows",
     )
 
@@ -84,16 +97,30 @@ class CompiledRoute:
         self.changes = changes(route.field, material.keys.get(route.key_file))
         self.ahead_ns = route.time.ahead_ns
         self.keep = compile_condition(route.keep, route.keep_fault) if route.keep else None
+        self.rate = None if route.limit is None else Rate(route.limit)
+        self.topics = Topics(route.topics_max) if route.topics_max else None
         steps = Steps(route.sample)
         self.samplers = Samplers(route.name, steps) if steps.are_set else None
         self.duplicates = None if route.duplicates is None else Duplicates(route.duplicates)
         self.windows = None if route.window is None else Windows(route.window)
         self.has_steps = any(step is not None for step in (self.duplicates, self.samplers, self.windows))
-        self.is_bare = not self.has_steps and self.keep is None and not self.changes
+        self.is_bare = not self.has_steps and self.keep is None and self.topics is None and not self.changes
 
     def take_over(self, old: CompiledRoute) -> None:
         """Go on with what `old`, a route with the same options, remembers."""
         self.duplicates, self.samplers, self.windows = old.duplicates, old.samplers, old.windows
+        self.rate, self.topics = old.rate, old.topics
+
+    def memories(self) -> dict[str, Memory]:
+        """Return everything that has a state, by a word for it."""
+        found: dict[str, Memory | None] = {
+            "rate": self.rate,
+            "topics": self.topics,
+            "duplicates": self.duplicates,
+            "samplers": self.samplers,
+            "windows": self.windows,
+        }
+        return {word: memory for word, memory in found.items() if memory is not None}
 
     def _series_plan(self, topic_bytes_max: int, topic: str) -> Plan:
         """Return the plan of a series that a payload names. Raises `DecodeError` when it can be no part of a topic."""
@@ -158,6 +185,8 @@ class Plan:
 
         Raises `DecodeError`. The row may be left without fields.
         """
+        if route.topics is not None and not route.topics.admits(self.topic):
+            raise DecodeError("too_many_topics", f"the route {route.name} has as many topics as it may")
         for change in route.changes:
             change(row, self.topic, time_ns)
         is_kept = bool(row) and (route.keep is None or route.keep(row, self.topic, time_ns, clock))

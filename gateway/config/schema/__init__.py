@@ -13,7 +13,7 @@ from msgspec import field
 
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Spool, thin_lane
 from gateway.config.schema.region import Receiver, Region
-from gateway.config.schema.route import Duplicates, Field, Route, Sample, SenML, Time, Window
+from gateway.config.schema.route import Duplicates, Field, Limit, Route, Sample, SenML, Time, Window
 from gateway.config.section import Section, option
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Gateway",
     "Journal",
     "Lane",
+    "Limit",
     "Node",
     "Receiver",
     "Region",

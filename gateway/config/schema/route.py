@@ -128,6 +128,18 @@ class Duplicates(Section, frozen=True, kw_only=True):
     ] = 600 * S
 
 
+class Limit(Section, frozen=True, kw_only=True):
+    """How many messages are taken in; what is over the limit is shed, and counted."""
+
+    messages_per_second: Annotated[float, option("Messages a second, on average.", low=0.001, high=1e6)]
+    burst: Annotated[
+        int, option("Messages that may come at once after a rest.", unit="messages", low=1, high=1_000_000)
+    ] = 100
+    scope: Annotated[Literal["topic", "route"], option("Whether this is for each topic, or for the whole route.")] = (
+        "topic"
+    )
+
+
 class Window(Section, frozen=True, kw_only=True):
     """Tumbling windows in event time: what goes on is one row per topic and window, at the window's start."""
 
@@ -168,7 +180,9 @@ class Route(Section, frozen=True, kw_only=True):
     schema_file: Annotated[
         str, option("File with a JSON Schema that JSON, CBOR and MessagePack documents must keep. Empty: none.")
     ] = ""
-    senml: Annotated[SenML, option("For the decoders senml-json and senml-cbor.")] = msgspec.field(default_factory=SenML)
+    senml: Annotated[SenML, option("For the decoders senml-json and senml-cbor.")] = msgspec.field(
+        default_factory=SenML
+    )
     qos: Annotated[int, option("QoS of the subscription; 2 is granted as 1.", low=0, high=2)] = 1
     fields: Annotated[
         tuple[str, ...],
@@ -176,6 +190,16 @@ class Route(Section, frozen=True, kw_only=True):
     ] = ()
     field_count_max: Annotated[int, option("Most fields in one payload.", unit="fields", low=1, high=10_000)] = 256
     depth_max: Annotated[int, option("Deepest nesting in one payload.", low=1, high=64)] = 8
+    limit: Annotated[Limit | None, option("Limit of messages; absent means none.")] = None
+    topics_max: Annotated[
+        int,
+        option(
+            "Most topics, or series in payloads; messages of more go to quarantine. 0 means no limit.",
+            unit="topics",
+            low=0,
+            high=1_000_000,
+        ),
+    ] = 0
     field: Annotated[tuple[Field, ...], option("Changes of single fields, in order.")] = ()
     key_file: Annotated[
         str, option("File with the key that fields are hashed and encrypted under: 64 hex digits. Empty: none.")
