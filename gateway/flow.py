@@ -45,6 +45,7 @@ from gateway.journal.checkpoint import CheckpointStore
 from gateway.journal.writer import JournalWriter
 from gateway.medium import State
 from gateway.mirror.driver import MirrorDriver
+from gateway.pressure import Pressure
 from gateway.quarantine import Quarantine
 from gateway.recovery import Recovery, Settings
 from gateway.spool.books import TakenIn
@@ -112,6 +113,7 @@ class Flow:
         self._checkpoint_at = self.recovered.at
         self._checkpoint_failed = False
 
+        self.pressure = Pressure(config.pressure)
         self.timeline = Timeline(clock, self.recovered.at)
         self.upkeep = Upkeep(disk, folder, self.spool, config, self._writer, self.timeline.now, self._trim)
         self.journal = JournalWriter(disk, folder / "journal", config.journal, self.recovered.journal.next_position)
@@ -131,6 +133,7 @@ class Flow:
             lambda: self.pipeline.deadline,
             self.pace,
         )
+        self.committer.pressure = lambda: self.pressure.words
         self._chance = chance
         self.subscriber = Subscriber(
             subscriber_options(config, self.recovered.former_filters),
@@ -347,7 +350,15 @@ class Flow:
             looked = {name: counts.get(name, 0) for name in names}
             looked["payload_bytes"] = self.intake.counts["payload_bytes"]
             self._rates.look(self._clock.monotonic_ns() / _NS, looked)
+            self._look_at_pressure()
             await asyncio.sleep(1.0)
+
+    def _look_at_pressure(self) -> None:
+        before = self.pressure.words
+        is_linked = all(mirror.is_connected for mirror in self.mirrors if mirror.is_required)
+        self.pressure.look(self.timeline.now(), self.spool.fill(), is_linked=is_linked)
+        if self.pressure.words != before:
+            log.warning("under pressure: %s", ", ".join(self.pressure.words) or "nothing any more")
 
     def status(self) -> dict[str, object]:
         """Return everything that people and supervisors may want to see, as plain data."""
@@ -380,6 +391,7 @@ class Flow:
             "channels": [self.inputs.status(), self.sealed.status()],
             "disk": self.upkeep.medium.status(),
             "refusing": self._refusing,
+            "pressure": self.pressure.words,
             "flash": self.flash.status(self.intake.counts["payload_bytes"], uptime_s),
             "lanes": self.spool.status(),
             "regions": {mirror.name: mirror.status() for mirror in self.mirrors},

@@ -6,7 +6,7 @@ receiver can hold what it got against what the node says it sent. Two equations 
 
     messages in  = decoded + quarantined.* + shed.* + unrouted + duplicate
     readings in  = decoded readings + emitted by windows
-                 = filtered + duplicate + sampled_out + aggregated + late + sealed
+                 = filtered + duplicate + sampled_out + under_pressure + aggregated + late + sealed
                    + open (in builders, not yet sealed, or held back by swinging doors)
 
 `shed.qos0_overflow` is counted before the journal (QoS 0 past its limit), everything else by the pipeline.
@@ -31,6 +31,7 @@ READ: Final = "reading.decoded"
 EMITTED: Final = "reading.emitted"
 FILTERED: Final = "reading.filtered"
 DUPLICATE_READING: Final = "reading.duplicate"
+UNDER_PRESSURE: Final = "reading.under_pressure"
 SAMPLED_OUT: Final = "reading.sampled_out"
 AGGREGATED: Final = "reading.aggregated"
 LATE: Final = "reading.late"
@@ -57,6 +58,6 @@ def residuals(ledger: Ledger, open_readings: int) -> tuple[int, int]:
     fates = (DECODED, DUPLICATE_MESSAGE, UNROUTED)
     messages = ledger.get(RECEIVED, 0) - sum(ledger.get(fate, 0) for fate in fates)
     messages -= total(ledger, QUARANTINED) + total(ledger, SHED)
-    ends = (FILTERED, DUPLICATE_READING, SAMPLED_OUT, AGGREGATED, LATE, SEALED)
+    ends = (FILTERED, DUPLICATE_READING, SAMPLED_OUT, UNDER_PRESSURE, AGGREGATED, LATE, SEALED)
     readings = ledger.get(READ, 0) + ledger.get(EMITTED, 0) - sum(ledger.get(fate, 0) for fate in ends)
     return messages, readings - open_readings

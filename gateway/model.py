@@ -43,7 +43,8 @@ class MessageGroup(msgspec.Struct, tag="m", array_like=True):
 
     `packet_ids` holds 0 where the message came at QoS 0. `connection` counts connections to the local broker over
     the life of the node: an acknowledgement never crosses it. `resumed` says that the broker kept our session when
-    this connection was made. `shed` counts messages that were given up before this group, by reason.
+    this connection was made. `shed` counts messages that were given up before this group, by reason. `pressure` says
+    what the node was short of then, see `gateway.pressure`.
     """
 
     wall_ns: int
@@ -56,6 +57,7 @@ class MessageGroup(msgspec.Struct, tag="m", array_like=True):
     packet_ids: list[int]
     flags: list[int]
     shed: dict[str, int]
+    pressure: tuple[str, ...] = ()
 
 
 class Tick(msgspec.Struct, tag="t", array_like=True):
@@ -64,6 +66,7 @@ class Tick(msgspec.Struct, tag="t", array_like=True):
     wall_ns: int
     at: int
     clock: int
+    pressure: tuple[str, ...] = ()
 
 
 Entry: TypeAlias = MessageGroup | Tick

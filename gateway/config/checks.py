@@ -44,6 +44,9 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
     yield from route_findings(config.route, config.spool.lanes)
     for number, region in enumerate(config.region):
         yield from _region(region, ("region", number))
+    if config.pressure.ring_low >= config.pressure.ring_high:
+        sentence = "must lie below ring_high, or the pressure would come and go with every batch: lower it"
+        yield Finding(sentence, (("pressure", "ring_low"), ("pressure", "ring_high")))
     if config.receiver is not None:
         yield from _prefix(config.receiver.topic_prefix, ("receiver", "topic_prefix"))
 

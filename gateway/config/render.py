@@ -58,7 +58,17 @@ _EXAMPLES: Final = {
 }
 """What the example file says where an option has no default."""
 
-_OPTIONAL_TABLES: Final = frozenset({"route.duplicates", "route.field", "route.limit", "route.window", "receiver"})
+_OPTIONAL_TABLES: Final = frozenset(
+    {
+        "route.duplicates",
+        "route.field",
+        "route.limit",
+        "route.under_pressure",
+        "route.under_pressure.sample",
+        "route.window",
+        "receiver",
+    }
+)
 """Tables that the example file shows as comments only."""
 
 _GENERATED: Final = "made by `gateway config docs --write` from `gateway/config/schema`: change that, not this"

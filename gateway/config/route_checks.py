@@ -66,9 +66,15 @@ def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
             yield Finding(f"column {error.column} of the expression: {error.fault}", ((*place, "keep"),))
     yield from _decoder(route, place)
     if route.duplicates is not None and route.duplicates.key:
-        yield from _unknown_field(route, place, ("duplicates", "key"), route.duplicates.key)
+        yield from _unknown_field(route, place, (*place, "duplicates", "key"), route.duplicates.key)
     yield from _fields(route, place)
-    yield from _sample(route, place)
+    yield from _sample(route, route.sample, (*place, "sample"), place)
+    if route.under_pressure is not None:
+        here: Place = (*place, "under_pressure", "sample")
+        yield from _sample(route, route.under_pressure.sample, here, place)
+        if route.under_pressure.sample.swinging_door:
+            sentence = "holds readings back, which is no relief: use another step"
+            yield Finding(sentence, ((*here, "swinging_door"),))
     yield from _window(route, place)
 
 
@@ -97,47 +103,45 @@ def _decoder(route: schema.Route, place: Place) -> Iterator[Finding]:
             yield Finding(sentence, ((*place, *keys), (*place, "decoder")))
 
 
-def _unknown_field(route: schema.Route, place: Place, keys: tuple[str, ...], name: str) -> Iterator[Finding]:
+def _unknown_field(route: schema.Route, place: Place, where: Place, name: str) -> Iterator[Finding]:
     renamed = {field.name: field.rename for field in route.field if field.rename}
     if route.fields and name not in {renamed.get(one, one) for one in route.fields}:
         sentence = f'"{name}" is not among the route\'s fields: add it there, or remove it here'
-        yield Finding(sentence, ((*place, *keys), (*place, "fields")))
+        yield Finding(sentence, (where, (*place, "fields")))
 
 
-def _sample(route: schema.Route, place: Place) -> Iterator[Finding]:
-    sample = route.sample
-    yield from _bands(route, place)
+def _sample(route: schema.Route, sample: schema.Sample, here: Place, place: Place) -> Iterator[Finding]:
+    yield from _bands(route, sample, here, place)
     seen: dict[str, str] = {}
     for key in _ONE_OF:
         for name in getattr(sample, key):
             first = seen.setdefault(name, key)
             if first != key:
                 sentence = f'"{name}" is in {first} as well, and one of them must decide: remove it from the other'
-                yield _of_sample(place, sentence, key, first)
+                yield _of_sample(here, sentence, key, first)
     if sample.silence_ns and not seen:
         sentence = "does nothing without a deadband, percent, on_change or swinging_door: set one"
-        yield _of_sample(place, sentence, "silence", *_ONE_OF)
+        yield _of_sample(here, sentence, "silence", *_ONE_OF)
     if sample.every_silence_ns and sample.every == 1:
-        yield _of_sample(place, "does nothing while every row goes on: set every", "every_silence", "every")
+        yield _of_sample(here, "does nothing while every row goes on: set every", "every_silence", "every")
 
 
-def _bands(route: schema.Route, place: Place) -> Iterator[Finding]:
+def _bands(route: schema.Route, sample: schema.Sample, here: Place, place: Place) -> Iterator[Finding]:
     """Look at each field that a change is given for."""
-    sample = route.sample
     for key in ("deadband", "percent", "floor", "swinging_door"):
         for name, band in getattr(sample, key).items():
             if band <= 0:
-                yield _of_sample(place, f'the {key} of "{name}" is {band:g}: give a change above 0', key)
-            yield from _unknown_field(route, place, ("sample", key), name)
+                yield _of_sample(here, f'the {key} of "{name}" is {band:g}: give a change above 0', key)
+            yield from _unknown_field(route, place, (*here, key), name)
     for name in sample.on_change:
-        yield from _unknown_field(route, place, ("sample", "on_change"), name)
+        yield from _unknown_field(route, place, (*here, "on_change"), name)
     for name in sorted(sample.floor.keys() - sample.percent.keys()):
         sentence = f'"{name}" has a floor and no percent that it belongs to: add that, or remove it'
-        yield _of_sample(place, sentence, "floor", "percent")
+        yield _of_sample(here, sentence, "floor", "percent")
 
 
-def _of_sample(place: Place, sentence: str, *keys: str) -> Finding:
-    return Finding(sentence, tuple((*place, "sample", key) for key in keys))
+def _of_sample(here: Place, sentence: str, *keys: str) -> Finding:
+    return Finding(sentence, tuple((*here, key) for key in keys))
 
 
 def _window(route: schema.Route, place: Place) -> Iterator[Finding]:

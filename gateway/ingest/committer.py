@@ -63,7 +63,10 @@ class Timeline:
 
 
 class Committer:
-    """The commit loop. `deadline` is asked for the `at` of the pipeline's next tick, None when there is none."""
+    """The commit loop. `deadline` is asked for the `at` of the pipeline's next tick, None when there is none.
+
+    `pressure` is asked for what the node is short of.
+    """
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Committer:
         self._keeper = keeper
         self._deadline = deadline
         self._pace = pace
+        self.pressure: Callable[[], tuple[str, ...]] = tuple
         self._stopping = False
         self.counts = {"acknowledged": 0, "unacknowledged": 0, "ticks": 0}
 
@@ -117,6 +121,7 @@ class Committer:
             self.counts["ticks"] += 1
         else:
             entry, pending = self._intake.take(wall_ns, at, clock)
+        entry.pressure = self.pressure()
         position = await self._durable(entry)
         if pending is not None:
             self._acknowledge(pending)

@@ -101,6 +101,11 @@ class MirrorDriver:
                 await asyncio.sleep(wait_s)
 
     @property
+    def is_required(self) -> bool:
+        """Whether nothing is freed before this region has it."""
+        return self._region.required
+
+    @property
     def is_connected(self) -> bool:
         """Whether the region's broker has accepted us on a link that lives."""
         return self._connected_at > 0.0

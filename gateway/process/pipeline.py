@@ -35,6 +35,7 @@ from gateway.ledger import (
     SEALED,
     SHED,
     SHED_RATE,
+    UNDER_PRESSURE,
     UNROUTED,
     count,
 )
@@ -98,6 +99,7 @@ class Pipeline:
         self._at = 0
         self._wall_ns = 0
         self._clock = CLOCK_UNSYNCHRONISED
+        self._pressure: tuple[str, ...] = ()
         self._output = Output()
         self.ledger: Ledger = dict.fromkeys((RECEIVED, DECODED, READ), 0)
 
@@ -172,6 +174,8 @@ class Pipeline:
         self._at = max(self._at, entry.at)
         self._wall_ns = entry.wall_ns
         self._clock = entry.clock
+        if entry.pressure != self._pressure:
+            self._note_pressure(entry.pressure)
         yield from self._fall_due()
         if isinstance(entry, MessageGroup):
             for reason, number in entry.shed.items():
@@ -310,6 +314,10 @@ class Pipeline:
                     readings -= len(released.row)
                     self._append(route, released)
             count(ledger, SAMPLED_OUT, readings - len(row) - route.samplers.open_readings)
+        if row and route.is_pressed and plan.pressed is not None:
+            readings = len(row)
+            row = plan.pressed.thinned(row, time_ns, self._at)
+            count(ledger, UNDER_PRESSURE, readings - len(row))
         if row and route.windows is not None:
             closed = route.windows.add(plan.topic, time_ns, row, self._at)
             count(ledger, LATE if closed is None else AGGREGATED, len(row))
@@ -317,6 +325,11 @@ class Pipeline:
                 self._emit(route, plan.topic, closed)
             return False
         return bool(row)
+
+    def _note_pressure(self, words: tuple[str, ...]) -> None:
+        self._pressure = words
+        for route in self._routes:
+            route.note_pressure(words)
 
     def _refuse(self, plan: Plan, group: MessageGroup, index: int, position: int) -> None:
         """Count a message that has no route."""

@@ -13,6 +13,7 @@ from gateway.decode.contract import INTEGER_MAX, Limits
 from gateway.decode.formats import decoder_of
 from gateway.errors import DecodeError
 from gateway.model import CLOCK_UNSYNCHRONISED
+from gateway.pressure import presses
 from gateway.process.duplicates import Duplicates
 from gateway.process.event_time import checked_time, time_reader
 from gateway.process.expression import compile_condition
@@ -66,10 +67,13 @@ class CompiledRoute:
         "duplicates",
         "has_steps",
         "is_bare",
+        "is_pressed",
         "keep",
+        "lane",
         "messages",
         "name",
         "payload_bytes_max",
+        "pressed",
         "quarantined",
         "rate",
         "readings_in",
@@ -79,6 +83,7 @@ class CompiledRoute:
         "series",
         "time_of",
         "topics",
+        "under_pressure",
         "windows",
     )
 
@@ -86,7 +91,7 @@ class CompiledRoute:
         fields = route.fields
         if fields and route.time.field:
             fields = (*fields, route.time.field)
-        self.name = route.name
+        self.name, self.lane = route.name, route.lane
         self.messages = self.quarantined = self.readings_in = self.readings_out = 0
         self.builder = builder
         self.payload_bytes_max = limits.payload_bytes_max
@@ -101,15 +106,24 @@ class CompiledRoute:
         self.topics = Topics(route.topics_max) if route.topics_max else None
         steps = Steps(route.sample)
         self.samplers = Samplers(route.name, steps) if steps.are_set else None
+        self.under_pressure = route.under_pressure
+        pressed = None if route.under_pressure is None else Steps(route.under_pressure.sample)
+        self.pressed = Samplers(route.name, pressed) if pressed is not None and pressed.are_set else None
+        self.is_pressed = False
         self.duplicates = None if route.duplicates is None else Duplicates(route.duplicates)
         self.windows = None if route.window is None else Windows(route.window)
-        self.has_steps = any(step is not None for step in (self.duplicates, self.samplers, self.windows))
+        self.has_steps = bool({"duplicates", "samplers", "pressed", "windows"} & self.memories().keys())
         self.is_bare = not self.has_steps and self.keep is None and self.topics is None and not self.changes
 
     def take_over(self, old: CompiledRoute) -> None:
         """Go on with what `old`, a route with the same options, remembers."""
         self.duplicates, self.samplers, self.windows = old.duplicates, old.samplers, old.windows
-        self.rate, self.topics = old.rate, old.topics
+        self.rate, self.topics, self.pressed = old.rate, old.topics, old.pressed
+
+    def note_pressure(self, words: tuple[str, ...]) -> None:
+        """Take in what the node is short of from now on."""
+        minded = self.under_pressure
+        self.is_pressed = minded is not None and presses(minded.when, self.lane, words)
 
     def memories(self) -> dict[str, Memory]:
         """Return everything that has a state, by a word for it."""
@@ -118,6 +132,7 @@ class CompiledRoute:
             "topics": self.topics,
             "duplicates": self.duplicates,
             "samplers": self.samplers,
+            "pressed": self.pressed,
             "windows": self.windows,
         }
         return {word: memory for word, memory in found.items() if memory is not None}
@@ -133,13 +148,14 @@ class CompiledRoute:
 class Plan:
     """What is to be done with one topic. Without a route there may be a `refusal`: (reason, sentence)."""
 
-    __slots__ = ("refusal", "route", "sampler", "topic")
+    __slots__ = ("pressed", "refusal", "route", "sampler", "topic")
 
     def __init__(self, topic: str, route: CompiledRoute | None, refusal: tuple[str, str] | None = None) -> None:
         self.topic = topic
         self.route = route
         self.refusal = refusal
         self.sampler: Sampler | None = None
+        self.pressed: Sampler | None = None
 
     def read(self, route: CompiledRoute, payload: bytes, arrival_ns: int, clock: int) -> Sequence[Taken]:
         """Return the rows of a message that came at `arrival_ns`, by a clock in the state `clock`.
@@ -192,6 +208,8 @@ class Plan:
         is_kept = bool(row) and (route.keep is None or route.keep(row, self.topic, time_ns, clock))
         if self.sampler is None and route.samplers is not None:
             self.sampler = route.samplers.sampler(self.topic)
+        if route.is_pressed and self.pressed is None and route.pressed is not None:
+            self.pressed = route.pressed.sampler(self.topic)
         if is_kept and route.windows is not None and route.windows.is_crowded:
             reason = route.windows.refusal(self.topic, time_ns, row)
             if reason:

@@ -262,6 +262,14 @@ class Spool:
         ring = self._rings.get(lane)
         return ring.contents.visible if ring else 0
 
+    def fill(self) -> dict[str, float]:
+        """Return, for each lane, the share of its ring that is taken while a required region waits for the oldest."""
+        with self._lock:
+            return {
+                ring.name: 0.0 if ring.oldest_is_passed else ring.allocated / ring.bytes_max
+                for ring in self._rings.values()
+            }
+
     def readings(self, lane: str) -> int:
         """Return how many readings a lane has been given up to its head, those that are gone included."""
         ring = self._rings.get(lane)

@@ -30,6 +30,7 @@ LAYERS = (
         "disk",
         "flash",
         "medium",
+        "pressure",
         "frame",
         "lock",
         "channel",
@@ -50,7 +51,7 @@ REGION_NEVER = {"ingest", "journal", "spool"}
 """The central side must run where there is no node."""
 
 PURE = re.compile(
-    r"(model|errors|ledger|frame|medium|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
+    r"(model|errors|ledger|frame|medium|pressure|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
     r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.session|region\.(receiver|reconcile)"
     r"|ingest\.pace|transport\.(wire|packets|backoff)|health\.rates)"
 )

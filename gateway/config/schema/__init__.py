@@ -11,9 +11,9 @@ from typing import Annotated, Final
 
 from msgspec import field
 
-from gateway.config.schema.node import Broker, Journal, Lane, Node, Spool, thin_lane
+from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.region import Receiver, Region
-from gateway.config.schema.route import Duplicates, Field, Limit, Route, Sample, SenML, Time, Window
+from gateway.config.schema.route import Duplicates, Field, Limit, Route, Sample, SenML, Time, UnderPressure, Window
 from gateway.config.section import Section, option
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Lane",
     "Limit",
     "Node",
+    "Pressure",
     "Receiver",
     "Region",
     "Route",
@@ -34,6 +35,7 @@ __all__ = [
     "SenML",
     "Spool",
     "Time",
+    "UnderPressure",
     "Window",
     "thin_lane",
 ]
@@ -46,6 +48,7 @@ class Gateway(Section, frozen=True, kw_only=True):
     broker: Annotated[Broker, option("The local broker.")] = field(default_factory=Broker)
     journal: Annotated[Journal, option("The log of inputs.")] = field(default_factory=Journal)
     spool: Annotated[Spool, option("The durable ring.")] = field(default_factory=Spool)
+    pressure: Annotated[Pressure, option("When the node is short of something.")] = field(default_factory=Pressure)
     route: Annotated[tuple[Route, ...], option("The routes, in order of precedence.")] = ()
     region: Annotated[tuple[Region, ...], option("The regions.")] = ()
     receiver: Annotated[Receiver | None, option("The central side.")] = None

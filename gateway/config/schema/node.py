@@ -250,3 +250,30 @@ class Spool(Section, frozen=True, kw_only=True):
         option("Free space of the file system below which rings grow no further.", unit=SIZE, low=0, high=1024 * GIB),
     ] = 64 * MIB
     lanes: Annotated[tuple[Lane, ...], option("The lanes, most important first.")] = ()
+
+
+class Pressure(Section, frozen=True, kw_only=True):
+    """When the node is short of something, so that routes with `under_pressure` take in less."""
+
+    ring_high: Annotated[float, option("Share of a lane's ring from which it is under pressure.", low=0.05, high=1)] = (
+        0.8
+    )
+    ring_low: Annotated[float, option("Share of the ring below which it is not any more.", low=0, high=1)] = 0.6
+    link_after_ns: Annotated[
+        int,
+        option(
+            "How long a required region must be away for the link to be under pressure.",
+            unit=DURATION,
+            low=S,
+            high=30 * 86400 * S,
+        ),
+    ] = 600 * S
+    link_clear_ns: Annotated[
+        int,
+        option(
+            "How long all required regions must be there until it is not any more.",
+            unit=DURATION,
+            low=S,
+            high=86400 * S,
+        ),
+    ] = 60 * S

@@ -128,6 +128,16 @@ class Duplicates(Section, frozen=True, kw_only=True):
     ] = 600 * S
 
 
+class UnderPressure(Section, frozen=True, kw_only=True):
+    """What is left out besides while the node is short of something; see `[pressure]`."""
+
+    when: Annotated[
+        tuple[Literal["ring", "link"], ...],
+        option("What is minded: the ring of the route's lane is nearly full; a required region is away."),
+    ] = ("ring", "link")
+    sample: Annotated[Sample, option("Which rows still go on.")] = msgspec.field(default_factory=Sample)
+
+
 class Limit(Section, frozen=True, kw_only=True):
     """How many messages are taken in; what is over the limit is shed, and counted."""
 
@@ -212,4 +222,7 @@ class Route(Section, frozen=True, kw_only=True):
     time: Annotated[Time, option("Where readings get their time from.")] = msgspec.field(default_factory=Time)
     sample: Annotated[Sample, option("Which rows go on.")] = msgspec.field(default_factory=Sample)
     duplicates: Annotated[Duplicates | None, option("De-duplication; absent means everything goes on.")] = None
+    under_pressure: Annotated[
+        UnderPressure | None, option("What is left out besides under pressure; absent means nothing.")
+    ] = None
     window: Annotated[Window | None, option("Aggregation; absent means readings go on as they are.")] = None
