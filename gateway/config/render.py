@@ -56,7 +56,7 @@ _EXAMPLES: Final = {
     "receiver.tls_certificate": '"pki/receiver.pem"',
     "receiver.tls_key": '"pki/receiver.key"',
 }
-"""What the example file says where an option has no default."""
+"""What the example file says where an option has no default, or one that shows nothing."""
 
 _OPTIONAL_TABLES: Final = frozenset(
     {
@@ -168,7 +168,7 @@ def example() -> str:
         parts.append(f"\n# {table.section.__doc__}\n{mark}{header(path, table)}\n")
         for option in options(table.section, path):
             if option.section is None:
-                value = _EXAMPLES[option.path] if option.required else option.text(option.default)
+                value = _EXAMPLES.get(option.path) or option.text(option.default)
                 hidden = mark or ("" if option.required else "#")
                 parts.append(f"# {_remark(option)}\n{hidden}{option.key} = {value}\n")
     return "".join(parts)

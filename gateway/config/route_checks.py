@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from gateway.config import schema
     from gateway.config.positions import Place
 
-_SUMMARIES: Final = frozenset({"count", "sum", "mean"})
+_SUMMARIES: Final = frozenset({"count", "sum", "mean", "stddev", "p50", "p90", "p95", "p99"})
 """Functions whose result is wrong, not just coarse, when sampling by change has left readings out."""
+
+_SIZE_MIN_NS: Final = 1_000_000
+_HOPS_MAX: Final = 16
+"""Windows that may overlap: each costs as much as one of its own."""
 
 _DOCUMENTS: Final = frozenset({"json", "cbor", "msgpack"})
 _TIMED: Final = frozenset({"senml-json", "senml-cbor"})
@@ -148,7 +152,8 @@ def _window(route: schema.Route, place: Place) -> Iterator[Finding]:
     window, sample = route.window, route.sample
     if window is None:
         return
-    if sample.interval_ns > window.size_ns:
+    yield from _shape(window, (*place, "window"))
+    if sample.interval_ns > window.size_ns > 0:
         interval, size = duration_text(sample.interval_ns), duration_text(window.size_ns)
         sentence = f"one row in {interval} leaves windows of {size} empty: lower it, or lengthen the window"
         yield Finding(sentence, ((*place, "sample", "interval"), (*place, "window", "size")))
@@ -161,3 +166,21 @@ def _window(route: schema.Route, place: Place) -> Iterator[Finding]:
     if sample.swinging_door:
         sentence = "holds readings back until they are too late for a window: remove it, or the window"
         yield Finding(sentence, ((*place, "sample", "swinging_door"), (*place, "window")))
+
+
+def _shape(window: schema.Window, place: Place) -> Iterator[Finding]:
+    """Look at what kind of windows these are."""
+
+    def finding(sentence: str, *keys: str) -> Finding:
+        return Finding(sentence, tuple((*place, key) for key in keys))
+
+    if window.gap_ns and (window.size_ns or window.hop_ns):
+        yield finding("a session has no fixed length: remove size and hop, or gap", "gap", "size", "hop")
+    elif not window.gap_ns and window.size_ns < _SIZE_MIN_NS:
+        yield finding("a window needs a size of at least 1ms, or a gap for sessions: set one", "size", "gap")
+    elif window.hop_ns and not window.hop_ns <= window.size_ns <= _HOPS_MAX * window.hop_ns:
+        size = duration_text(window.size_ns)
+        sentence = f"must lie between the size, {size}, and {_HOPS_MAX}th of it: each row goes into all that overlap"
+        yield finding(sentence, "hop", "size")
+    elif window.hop_ns and window.size_ns % window.hop_ns:
+        yield finding("the size must be a multiple of the hop: change one of them", "hop", "size")

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from gateway.process.material import Material
     from gateway.process.plan import Taken
     from gateway.process.swinging_door import Released
-    from gateway.process.window import Closed
+    from gateway.process.window import Windows
 
 SLICE_MESSAGES_MAX: Final = 256
 SLICE_BYTES_MAX: Final = 32 * 1024
@@ -191,7 +191,7 @@ class Pipeline:
         self._at = max(self._at, at)
         self._wall_ns = wall_ns
         for route in self._windowed:
-            while route.name not in kept and self._expire(route, None):
+            while route.name not in kept and self._expire(route, None) is not None:
                 pass
         for route in self._holding:
             while route.name not in kept and self._let_go(route, None):
@@ -319,10 +319,7 @@ class Pipeline:
             row = plan.pressed.thinned(row, time_ns, self._at)
             count(ledger, UNDER_PRESSURE, readings - len(row))
         if row and route.windows is not None:
-            closed = route.windows.add(plan.topic, time_ns, row, self._at)
-            count(ledger, LATE if closed is None else AGGREGATED, len(row))
-            if closed:
-                self._emit(route, plan.topic, closed)
+            self._aggregate(route, route.windows, plan.topic, time_ns, row)
             return False
         return bool(row)
 
@@ -358,9 +355,9 @@ class Pipeline:
         """Close the windows of silent topics, seal the lanes whose linger has ended."""
         for route in self._windowed:
             closed, emitted = 0, self.ledger.get(EMITTED, 0)
-            while self._expire(route, self._at):
-                closed += 1
-                if closed == SLICE_MESSAGES_MAX or self.ledger.get(EMITTED, 0) - emitted >= SLICE_EMITTED_MAX:
+            while (number := self._expire(route, self._at)) is not None:
+                closed += number
+                if closed >= SLICE_MESSAGES_MAX or self.ledger.get(EMITTED, 0) - emitted >= SLICE_EMITTED_MAX:
                     yield self._handed_over()
                     closed, emitted = 0, self.ledger.get(EMITTED, 0)
         for route in self._holding:
@@ -375,15 +372,12 @@ class Pipeline:
         if self._output.batches:
             yield self._handed_over()
 
-    def _expire(self, route: CompiledRoute, at: int | None) -> bool:
-        """Close the windows of the topic that has been silent longest; False when none is due."""
+    def _expire(self, route: CompiledRoute, at: int | None) -> int | None:
+        """Close some windows of the topics that have been silent longest; return how many, None when none is due."""
         assert route.windows is not None
-        expired = route.windows.expire(at)
-        if expired is None:
-            return False
-        topic, closed = expired
-        self._emit(route, topic, closed)
-        return True
+        if not route.windows.expire(at) and not route.windows.has_due:
+            return None
+        return self._emit_due(route, route.windows)
 
     def _let_go(self, route: CompiledRoute, at: int | None) -> bool:
         """Let the reading go on that a swinging door has held longest; False when none is due."""
@@ -400,12 +394,30 @@ class Pipeline:
         if builder.is_full:
             self._seal(builder)
 
-    def _emit(self, route: CompiledRoute, topic: str, closed: Closed) -> None:
+    def _aggregate(self, route: CompiledRoute, windows: Windows, topic: str, time_ns: int, row: Row) -> None:
+        """Take a row into the windows of its route, and give out what that closes."""
+        if windows.take(topic, time_ns, row, self._at):
+            count(self.ledger, AGGREGATED, len(row))
+            if windows.has_due:
+                self._emit_due(route, windows)
+        elif windows.corrects:
+            count(self.ledger, AGGREGATED, len(row))
+            self._emit(route, topic, *windows.correction(time_ns, row))
+        else:
+            count(self.ledger, LATE, len(row))
+
+    def _emit_due(self, route: CompiledRoute, windows: Windows) -> int:
+        closed = windows.due(SLICE_EMITTED_MAX)
+        for topic, start_ns, row in closed:
+            self._emit(route, topic, start_ns, row)
+        return len(closed)
+
+    def _emit(self, route: CompiledRoute, topic: str, time_ns: int, row: Row) -> None:
         builder = route.builder
-        for start_ns, row in closed:
-            route.readings_out += len(row)
-            count(self.ledger, EMITTED, len(row))
-            builder.append(topic, start_ns, row, self._at, sum(map(_text_bytes, row.values())))
+        route.readings_out += len(row)
+        count(self.ledger, EMITTED, len(row))
+        if row:
+            builder.append(topic, time_ns, row, self._at, sum(map(_text_bytes, row.values())))
             if builder.is_full:
                 self._seal(builder)
 

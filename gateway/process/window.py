@@ -1,95 +1,84 @@
-"""Tumbling windows in event time: many rows of a topic in, one row a window out, at the window's start.
+"""Windows in event time: many rows of a topic in, one row a window out, at the window's start.
 
-A window begins at a multiple of its size. Each topic has a watermark of its own, the newest time it has shown: a
-window closes when the watermark is `lateness` past its end, and what comes for it after that is late. A topic that is
-silent for `idle` on the node's timeline is forgotten whole, its windows closed. It begins afresh with whatever it says
-next, so a watermark that a wrong clock drove ahead heals by itself (late rows do not break a silence). The price: rows
-that come after a silence for a window that it closed make a second row for that window, with what the first one lacks.
+    tumbling   `size` long, beginning at multiples of it
+    hopping    `size` long, one beginning every `hop`: a row goes into each that it falls into
+    session    as long as rows follow each other within `gap`; its row stands at its first time
 
-Only numbers have sum, min, max and mean; count, first and last are of any value. First and last go by time; of equal
-times the first to come is the first and the last to come the last. Sums are made in order of arrival. A sum or mean
-beyond what a reading can hold is left out; an integer sum beyond 64 bits becomes a float. What is dated before 1970
-is late.
+A watermark is the newest time shown: by the topic, or by any topic of the route, as `watermark` says. A window closes
+when the watermark is `lateness` past its end; what comes for it after that is late. A topic that is silent for `idle`
+on the node's timeline is forgotten whole, its windows closed. It begins afresh with whatever it says next, so a
+watermark of its own that a wrong clock drove ahead heals by itself (late rows do not break a silence); one of the route
+is as wrong as the most wrong clock of its topics. The price: rows that come after a silence for a window that it closed
+make a second row for that window, with what the first one lacks. What is dated before 1970 is late.
 
-Memory is bounded by `TOPICS_MAX` and `CELLS_MAX` for each route (a cell is a field of an open window; text it holds
-counts as more of them): `is_crowded` says that `refusal` must be asked before a row is added.
+What is due is given out by `due`, at most `CLOSED_MAX` windows a call, so that nothing holds the loop however many fall
+due together; `has_due` says that there is more, and `deadline` then lies in the past.
+
+Memory is bounded by `TOPICS_MAX` and `CELLS_MAX` for each route (a cell is a field of an open window; text it holds,
+and what quantiles need, count as more of them): `is_crowded` says that `refusal` must be asked before a row is taken.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from math import isfinite
+from collections import OrderedDict, deque
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.decode.contract import INTEGER_MAX, INTEGER_MIN
+from gateway.process.cells import Cell, Wanted, is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gateway.config import schema
     from gateway.model import Row, Value
+    from gateway.process.cells import Place
 
 TOPICS_MAX: Final = 100_000
 CELLS_MAX: Final = 200_000
+CLOSED_MAX: Final = 64
+"""Windows that one call of `due` closes."""
+
+LATE: Final = "late"
+"""Field of a row that corrects a window which is closed already."""
+
 _CELL_CHARACTERS: Final = 256
-_OF_ANY: Final = frozenset({"count", "first", "last"})
+_SKETCH_CELLS: Final = 16
+"""What a sketch of many numbers takes, in cells."""
 
-Closed = list[tuple[int, "Row"]]
-"""Windows that closed: (start in ns, row), oldest first."""
+_PAST: Final = 0
+_NO_END: Final = 1 << 63
+
+Closed = tuple[str, int, "Row"]
+"""A window that closed: (topic, start in ns, row)."""
 
 
-class Cell:
-    """One field in one open window."""
+class _Window:
+    """One open window of a topic; `end` is the time after its last."""
 
-    __slots__ = ("count", "first", "first_ns", "high", "last", "last_ns", "low", "numbers", "total")
+    __slots__ = ("cells", "end", "start")
 
-    def __init__(self, time_ns: int, value: Value) -> None:
-        self.count = 0
-        self.numbers = 0
-        self.total: float = 0
-        self.low: float = 0
-        self.high: float = 0
-        self.first_ns = self.last_ns = time_ns
-        self.first = self.last = value
-
-    def count_number(self, value: float) -> None:
-        """Take a number into what only numbers have."""
-        self.numbers += 1
-        if self.numbers == 1:
-            self.total = self.low = self.high = value
-            return
-        self.total += value
-        if value < self.low:
-            self.low = value
-        elif value > self.high:
-            self.high = value
-
-    def state(self) -> tuple[object, ...]:
-        """Return all of it as plain data; an integer of any size as text, for MessagePack ends at 64 bits."""
-        total = str(self.total) if self.total.__class__ is int else self.total
-        ends = self.first_ns, self.first, self.last_ns, self.last
-        return self.count, self.numbers, total, self.low, self.high, *ends
-
-    @classmethod
-    def restored(cls, state: Sequence[Any]) -> Cell:
-        """Return the cell of a state."""
-        cell = cls(0, 0)
-        cell.count, cell.numbers, total, cell.low, cell.high, *ends = state
-        cell.first_ns, cell.first, cell.last_ns, cell.last = ends
-        cell.total = int(total) if total.__class__ is str else total
-        return cell
+    def __init__(self, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self.cells: dict[str, Cell] = {}
 
 
 class _Topic:
-    """The open windows of one topic, {start: {field: cell}}; the oldest of them closes at watermark `closes_ns`."""
+    """What is open of one topic, by start.
 
-    __slots__ = ("closes_ns", "newest_ns", "open", "taken_at")
+    `closes` is a heap of (when it closes, start); an entry may be too early for a session that has grown, or stand for
+    one that is gone. `places` are the last numbers of fields, where functions go on from them.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("closes", "name", "newest_ns", "open", "places", "taken_at")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.newest_ns = 0
         self.taken_at = 0
-        self.closes_ns = 0
-        self.open: dict[int, dict[str, Cell]] = {}
+        self.open: dict[int, _Window] = {}
+        self.closes: list[tuple[int, int]] = []
+        self.places: dict[str, Place] = {}
 
 
 class Windows:
@@ -97,81 +86,274 @@ class Windows:
 
     def __init__(self, options: schema.Window) -> None:
         self._size_ns = options.size_ns
-        self._span_ns = options.size_ns + options.lateness_ns
+        self._hop_ns = options.hop_ns or options.size_ns
+        self._gap_ns = options.gap_ns
+        self._lateness_ns = options.lateness_ns
         self._idle_ns = options.idle_ns
-        self._functions = options.functions
-        self._keeps_text = "first" in options.functions or "last" in options.functions
+        self._wanted = Wanted(options.functions)
+        self._cell_cost = 1 + (_SKETCH_CELLS if self._wanted.sketch else 0)
+        self._is_shared = options.watermark == "route"
+        # No overlaps, no sessions, and nothing that goes on from window to window: the quick way.
+        self._is_tumbling = (
+            not self._gap_ns and self._hop_ns == self._size_ns and not self._is_shared and not self._wanted.course
+        )
+        self.corrects = options.late == "correct"
+        self._newest_ns = 0
         self._topics: OrderedDict[str, _Topic] = OrderedDict()  # the longest silent first
+        self._ending: deque[_Topic] = deque()  # silent ones, whose windows are still to be given out
+        self._ready: dict[str, None] = {}  # topics that have windows past their watermark
+        self._first_to_close: list[tuple[int, str]] = []  # heap of (when, topic), for a watermark of the route
         self._cells = 0
         self._characters = 0
+        self._restored: tuple[_Topic, _Window] = _Topic(""), _Window(0, 0)
 
     @property
     def deadline(self) -> int | None:
         """The `at` when the topic that has been silent longest is due; None when there is none."""
+        if self.has_due:
+            return _PAST
         for topic in self._topics.values():
             return topic.taken_at + self._idle_ns
         return None
 
     @property
+    def has_due(self) -> bool:
+        """Whether `due` has windows to give out."""
+        return bool(self._ready or self._ending)
+
+    @property
     def is_crowded(self) -> bool:
         """Whether there may be no room for another topic or window."""
-        return len(self._topics) >= TOPICS_MAX or self._cells + self._characters // _CELL_CHARACTERS >= CELLS_MAX
+        return len(self._topics) >= TOPICS_MAX or self._used >= CELLS_MAX
+
+    @property
+    def _used(self) -> int:
+        return self._cells + self._characters // _CELL_CHARACTERS
 
     def refusal(self, topic: str, time_ns: int, row: Row) -> str:
         """Return why there is no room for a row, as the reason of a quarantine; empty when there is."""
         known = self._topics.get(topic)
         if known is None and len(self._topics) >= TOPICS_MAX:
             return "too_many_topics"
-        used = self._cells + self._characters // _CELL_CHARACTERS
-        if used < CELLS_MAX:
+        if self._used < CELLS_MAX:
             return ""
-        cells = known.open.get(time_ns // self._size_ns * self._size_ns) if known else None
-        is_known = cells is not None and all(name in cells and _is_number(value) for name, value in row.items())
+        windows = [] if known is None else self._known_windows(known, time_ns)
+        is_known = bool(windows) and all(
+            window is not None and name in window.cells and is_number(value)
+            for window in windows
+            for name, value in row.items()
+        )
         return "" if is_known else "too_many_windows"
 
-    def add(self, topic: str, time_ns: int, row: Row, at: int) -> Closed | None:
-        """Take a row in and return the windows of its topic that this closes; None when the row is late."""
-        known = self._topics.get(topic)
-        newest_ns = 0 if known is None else known.newest_ns
-        start = time_ns - time_ns % self._size_ns
-        closes_ns = start + self._span_ns
-        if closes_ns <= newest_ns:
-            return None
-        if known is None:
-            known = self._topics[topic] = _Topic()
-        cells = known.open.get(start)
-        if cells is None:
-            if not known.open or closes_ns < known.closes_ns:
-                known.closes_ns = closes_ns
-            cells = known.open[start] = {}
-        self._fill(cells, time_ns, row)
-        if known.taken_at != at:
-            known.taken_at = at
-            self._topics.move_to_end(topic)
-        if time_ns > newest_ns:
-            known.newest_ns = time_ns
-            if time_ns >= known.closes_ns:
-                return self._close(known)
-        return []
+    def take(self, name: str, time_ns: int, row: Row, at: int) -> bool:
+        """Take a row in; False when it is late. Then ask `has_due`."""
+        topic = self._topics.get(name)
+        if topic is None or not self._is_tumbling:
+            return self._take_slowly(topic, name, time_ns, row, at)
+        window = topic.open.get(time_ns - time_ns % self._size_ns)
+        if window is None:
+            return self._take_slowly(topic, name, time_ns, row, at)
+        self._fill(topic, window, time_ns, row)
+        if topic.taken_at != at:
+            topic.taken_at = at
+            self._topics.move_to_end(name)
+        if time_ns > topic.newest_ns:
+            topic.newest_ns = time_ns
+            if topic.closes[0][0] <= time_ns:
+                self._ready[name] = None
+        return True
 
-    def _fill(self, cells: dict[str, Cell], time_ns: int, row: Row) -> None:
+    def _take_slowly(self, topic: _Topic | None, name: str, time_ns: int, row: Row, at: int) -> bool:
+        """Take a row in where it is not just one more for a window that is open."""
+        known = topic or _Topic(name)
+        windows = self._session(known, time_ns) if self._gap_ns else self._spans(known, time_ns)
+        if not windows:
+            return False
+        if topic is None:
+            self._topics[name] = known
+        for window in windows:
+            self._fill(known, window, time_ns, row)
+        if self._wanted.course:
+            self._note_places(known, time_ns, row)
+        if known.taken_at != at or topic is None:
+            known.taken_at = at
+            self._topics.move_to_end(name)
+        known.newest_ns = max(known.newest_ns, time_ns)
+        self._newest_ns = max(self._newest_ns, time_ns)
+        self._note_ready(known)
+        return True
+
+    def correction(self, time_ns: int, row: Row) -> tuple[int, Row]:
+        """Return (start, row) that corrects the last of the windows that a late row belongs to: what it alone gives."""
+        start = time_ns if self._gap_ns else time_ns - time_ns % self._hop_ns
+        topic, window = _Topic(""), _Window(start, start + (self._gap_ns or self._size_ns))
+        self._fill(topic, window, time_ns, row)
+        corrected = self._emptied(window)
+        if corrected:
+            corrected[LATE] = True
+        return start, corrected
+
+    def expire(self, at: int | None) -> bool:
+        """Let topics end that are silent for too long at `at`, or (None) all; False when there was none.
+
+        At most `CLOSED_MAX` a call. `due` gives out their windows.
+        """
+        for _ in range(CLOSED_MAX):
+            topic = next(iter(self._topics.values()), None)
+            if topic is None or (at is not None and topic.taken_at + self._idle_ns > at):
+                return False
+            del self._topics[topic.name]
+            self._ready.pop(topic.name, None)
+            self._cells -= len(topic.places)
+            self._ending.append(topic)
+        return True
+
+    def due(self, readings_max: int) -> list[Closed]:
+        """Close the next windows that are due and return what they have to say, until it is `readings_max` readings.
+
+        At most `CLOSED_MAX` windows.
+        """
+        closed: list[Closed] = []
+        readings = 0
+        for _ in range(CLOSED_MAX):
+            if readings >= readings_max:
+                break
+            if self._ending:
+                topic, watermark = self._ending[0], _NO_END
+            elif self._ready:
+                topic = self._topics[next(iter(self._ready))]
+                watermark = self._watermark(topic)
+            else:
+                break
+            window = _next_closed(topic, watermark, self._lateness_ns)
+            if window is None:
+                self._done(topic)
+                continue
+            row = self._emptied(window)
+            if row:
+                closed.append((topic.name, window.start, row))
+                readings += len(row)
+        return closed
+
+    def _done(self, topic: _Topic) -> None:
+        """Forget that a topic has windows that are due."""
+        if self._ending:
+            self._ending.popleft()
+            return
+        del self._ready[topic.name]
+        if self._is_shared and topic.closes:
+            heappush(self._first_to_close, (topic.closes[0][0], topic.name))
+
+    def _watermark(self, topic: _Topic) -> int:
+        return self._newest_ns if self._is_shared else topic.newest_ns
+
+    def _note_ready(self, topic: _Topic) -> None:
+        """See what the watermark has passed."""
+        if not self._is_shared:
+            if topic.closes[0][0] <= topic.newest_ns:
+                self._ready[topic.name] = None
+            return
+        while self._first_to_close and self._first_to_close[0][0] <= self._newest_ns:
+            _, name = heappop(self._first_to_close)
+            if name in self._topics:
+                self._ready[name] = None
+
+    def _spans(self, topic: _Topic, time_ns: int) -> list[_Window]:
+        """Return the windows of fixed length that a time falls into, opened where needed; none when it is late."""
+        start = time_ns - time_ns % self._hop_ns
+        window = topic.open.get(start)
+        if window is not None and self._hop_ns == self._size_ns:
+            return [window]
+        watermark, found = self._watermark(topic), []
+        while start > time_ns - self._size_ns:
+            window = topic.open.get(start)
+            if window is None and start + self._size_ns + self._lateness_ns > watermark and start >= 0:
+                window = self._opened(topic, start, start + self._size_ns)
+            if window is not None:
+                found.append(window)
+            start -= self._hop_ns
+        return found
+
+    def _session(self, topic: _Topic, time_ns: int) -> list[_Window]:
+        """Return the session that a time belongs to, opened, extended or joined where needed; none when it is late."""
+        gap_ns = self._gap_ns
+        touched = sorted(
+            (one for one in topic.open.values() if one.start - gap_ns < time_ns < one.end), key=lambda one: one.start
+        )
+        if not touched:
+            if time_ns < 0 or time_ns + gap_ns + self._lateness_ns <= self._watermark(topic):
+                return []
+            return [self._opened(topic, time_ns, time_ns + gap_ns)]
+        first, *others = touched
+        for other in others:
+            self._join(first, topic.open.pop(other.start))
+        if time_ns < first.start:
+            del topic.open[first.start]
+            first.start = time_ns
+            topic.open[time_ns] = first
+            heappush(topic.closes, (first.end + self._lateness_ns, time_ns))
+        first.end = max(first.end, time_ns + gap_ns)
+        return [first]
+
+    def _known_windows(self, topic: _Topic, time_ns: int) -> list[_Window | None]:
+        if self._gap_ns:
+            gap_ns = self._gap_ns
+            return [one for one in topic.open.values() if one.start - gap_ns < time_ns < one.end]
+        first = time_ns - time_ns % self._hop_ns
+        return [topic.open.get(start) for start in range(first, time_ns - self._size_ns, -self._hop_ns)]
+
+    def _opened(self, topic: _Topic, start: int, end: int) -> _Window:
+        window = topic.open[start] = _Window(start, end)
+        closes_ns = end + self._lateness_ns
+        if self._is_shared and (not topic.closes or closes_ns < topic.closes[0][0]):
+            heappush(self._first_to_close, (closes_ns, topic.name))
+        heappush(topic.closes, (closes_ns, start))
+        return window
+
+    def _join(self, first: _Window, later: _Window) -> None:
+        first.end = max(first.end, later.end)
+        for name, cell in later.cells.items():
+            mine = first.cells.get(name)
+            if mine is None:
+                first.cells[name] = cell
+                continue
+            self._characters -= _characters(mine.last) + _characters(cell.first)
+            self._cells -= self._cell_cost
+            mine.merge(cell)
+
+    def _fill(self, topic: _Topic, window: _Window, time_ns: int, row: Row) -> None:
+        cells, wanted = window.cells, self._wanted
         for name, value in row.items():
-            is_number = value.__class__ is float or value.__class__ is int
+            is_numeric = value.__class__ is float or value.__class__ is int
             cell = cells.get(name)
             if cell is None:
-                kept = value if is_number or self._keeps_text else False
+                kept = value if is_numeric or wanted.text else False
                 cell = cells[name] = Cell(time_ns, kept)
-                self._cells += 1
+                self._cells += self._cell_cost
                 self._characters += 2 * _characters(kept)
-            elif not is_number or self._characters:
-                self._move_ends(cell, time_ns, value if is_number or self._keeps_text else False)
+            elif not is_numeric or self._characters:
+                self._move_ends(cell, time_ns, value if is_numeric or wanted.text else False)
             elif time_ns >= cell.last_ns:
                 cell.last_ns, cell.last = time_ns, value
             elif time_ns < cell.first_ns:
                 cell.first_ns, cell.first = time_ns, value
             cell.count += 1
-            if is_number:
-                cell.count_number(value)  # type: ignore[arg-type]  # it is one
+            if is_numeric:
+                number: float = value  # type: ignore[assignment]  # it is one
+                cell.count_number(number)
+                if wanted.more:
+                    cell.count_more(wanted, window.start, (time_ns, number), topic.places.get(name))
+
+    def _note_places(self, topic: _Topic, time_ns: int, row: Row) -> None:
+        """Remember the last number of each field, for the windows to come."""
+        places = topic.places
+        for name, value in row.items():
+            if value.__class__ is float or value.__class__ is int:
+                place = places.get(name)
+                if place is None:
+                    self._cells += 1
+                if place is None or place[0] <= time_ns:
+                    places[name] = time_ns, value
 
     def _move_ends(self, cell: Cell, time_ns: int, value: Value) -> None:
         """Move first and last where text may be among them, and account for it."""
@@ -182,77 +364,75 @@ class Windows:
             self._characters += _characters(value) - _characters(cell.first)
             cell.first_ns, cell.first = time_ns, value
 
-    def _close(self, topic: _Topic) -> Closed:
-        due = sorted(start for start in topic.open if start + self._span_ns <= topic.newest_ns)
-        closed = [(start, self._emptied(topic.open.pop(start))) for start in due]
-        topic.closes_ns = min(topic.open) + self._span_ns
-        return [(start, row) for start, row in closed if row]
-
-    def expire(self, at: int | None) -> tuple[str, Closed] | None:
-        """Forget the longest silent topic if it is due at `at` (None: in any case) and return its windows.
-
-        None when no topic is due: call until then.
-        """
-        deadline = self.deadline
-        if deadline is None or (at is not None and deadline > at):
-            return None
-        name, topic = self._topics.popitem(last=False)
-        closed = [(start, self._emptied(topic.open[start])) for start in sorted(topic.open)]
-        return name, [(start, row) for start, row in closed if row]
-
-    def _emptied(self, cells: dict[str, Cell]) -> Row:
+    def _emptied(self, window: _Window) -> Row:
         row: Row = {}
-        for name, cell in cells.items():
+        end_ns = window.end - self._gap_ns
+        for name, cell in window.cells.items():
             self._characters -= _characters(cell.first) + _characters(cell.last)
-            for function in self._functions:
-                value = _computed(function, cell)
+            for function in self._wanted.functions:
+                value = cell.computed(function, end_ns)
                 if value is not None:
                     row[f"{name}.{function}"] = value
-        self._cells -= len(cells)
+        self._cells -= self._cell_cost * len(window.cells)
         return row
 
     def state(self) -> Iterator[tuple[object, ...]]:
-        """Yield each topic, its name first, followed by its cells, each with the start of its window first."""
-        for name, topic in self._topics.items():
-            yield name, topic.newest_ns, topic.taken_at, topic.closes_ns
-            for start, cells in topic.open.items():
-                for field, cell in cells.items():
-                    yield start, field, *cell.state()
+        """Yield records, each with its kind first; a topic is followed by its places, windows and their cells."""
+        yield _NEWEST, self._newest_ns
+        for is_ending, topics in ((True, self._ending), (False, self._topics.values())):
+            for topic in topics:
+                yield _TOPIC, topic.name, topic.newest_ns, topic.taken_at, is_ending
+                for field, place in topic.places.items():
+                    yield _PLACE, field, *place
+                for window in topic.open.values():
+                    yield _WINDOW, window.start, window.end
+                    for field, cell in window.cells.items():
+                        yield _CELL, field, *cell.state()
+        for name in self._ready:
+            yield _READY, name
 
     def restore(self, records: Sequence[Any]) -> None:
         """Go on from the state of windows with the same options."""
-        topic = self._topics[next(reversed(self._topics))] if self._topics else _Topic()
-        for first, second, *rest in records:
-            if first.__class__ is str:
-                topic = self._topics[first] = _Topic()
-                topic.newest_ns, (topic.taken_at, topic.closes_ns) = second, rest
-                continue
-            cell = topic.open.setdefault(first, {})[second] = Cell.restored(rest)
-            self._cells += 1
-            self._characters += _characters(cell.first) + _characters(cell.last)
+        topic, window = self._restored
+        for kind, *rest in records:
+            if kind == _CELL:
+                cell = window.cells[rest[0]] = Cell.restored(rest[1:])
+                self._cells += self._cell_cost
+                self._characters += _characters(cell.first) + _characters(cell.last)
+            elif kind == _WINDOW:
+                window = self._opened(topic, *rest)
+            elif kind == _PLACE:
+                topic.places[rest[0]] = rest[1], rest[2]
+                self._cells += topic.name in self._topics
+            elif kind == _TOPIC:
+                topic = _Topic(rest[0])
+                _, topic.newest_ns, topic.taken_at, is_ending = rest
+                if is_ending:
+                    self._ending.append(topic)
+                else:
+                    self._topics[topic.name] = topic
+            elif kind == _NEWEST:
+                (self._newest_ns,) = rest
+            else:
+                self._ready[rest[0]] = None
+        self._restored = topic, window
 
 
-def _computed(function: str, cell: Cell) -> Value | None:
-    """Return a function of a cell, None when it has no such value."""
-    if function in _OF_ANY:
-        return getattr(cell, function)  # type: ignore[no-any-return]  # an attribute of that name
-    if not cell.numbers:
-        return None
-    if function == "min":
-        return cell.low
-    if function == "max":
-        return cell.high
-    return _storable(cell.total if function == "sum" else cell.total / cell.numbers)
+_NEWEST, _TOPIC, _PLACE, _WINDOW, _CELL, _READY = range(6)
 
 
-def _storable(number: float) -> float | None:
-    if isinstance(number, int):
-        return number if INTEGER_MIN <= number <= INTEGER_MAX else float(number)
-    return number if isfinite(number) else None
-
-
-def _is_number(value: Value) -> bool:
-    return value.__class__ is float or value.__class__ is int
+def _next_closed(topic: _Topic, watermark: int, lateness_ns: int) -> _Window | None:
+    """Take the window that closes next out of a topic; None when none is due by `watermark`."""
+    while topic.closes and topic.closes[0][0] <= watermark:
+        _, start = heappop(topic.closes)
+        window = topic.open.get(start)
+        if window is None:
+            continue
+        if window.end + lateness_ns > watermark:
+            heappush(topic.closes, (window.end + lateness_ns, start))
+            continue
+        return topic.open.pop(start)
+    return None
 
 
 def _characters(value: Value) -> int:

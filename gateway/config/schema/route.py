@@ -151,26 +151,57 @@ class Limit(Section, frozen=True, kw_only=True):
 
 
 class Window(Section, frozen=True, kw_only=True):
-    """Tumbling windows in event time: what goes on is one row per topic and window, at the window's start."""
+    """Windows in event time: what goes on is one row per topic and window, at the window's start."""
 
-    size_ns: Annotated[int, option("Length of a window.", unit=DURATION, low=MS, high=31 * 86400 * S)]
-    lateness_ns: Annotated[
+    size_ns: Annotated[int, option("Length of a window; 0 with `gap`.", unit=DURATION, low=0, high=31 * 86400 * S)] = 0
+    hop_ns: Annotated[
         int,
         option(
-            "How far behind a topic's newest reading a reading may still come.",
+            "A window begins this often, so windows overlap; 0: when the last one ends.",
+            unit=DURATION,
+            low=0,
+            high=31 * 86400 * S,
+        ),
+    ] = 0
+    gap_ns: Annotated[
+        int,
+        option(
+            "Sessions: a window lasts as long as rows follow each other within this; 0: no sessions.",
             unit=DURATION,
             low=0,
             high=86400 * S,
         ),
     ] = 0
+    watermark: Annotated[
+        Literal["topic", "route"], option("Whose newest time closes windows: the topic's own, or that of any topic.")
+    ] = "topic"
+    lateness_ns: Annotated[
+        int,
+        option(
+            "How far behind the newest reading a reading may still come.",
+            unit=DURATION,
+            low=0,
+            high=86400 * S,
+        ),
+    ] = 0
+    late: Annotated[
+        Literal["drop", "correct"],
+        option("What becomes of a later one: counted as late, or a row of its own with the field `late`."),
+    ] = "drop"
     idle_ns: Annotated[
         int,
         option("Silence of a topic after which its windows close.", unit=DURATION, low=100 * MS, high=86400 * S),
     ] = 60 * S
     functions: Annotated[
-        tuple[Literal["count", "sum", "min", "max", "mean", "first", "last"], ...],
+        tuple[
+            Literal[
+                "count", "sum", "min", "max", "mean", "first", "last", "stddev", "increase", "rate", "twmean",
+                "p50", "p90", "p95", "p99",
+            ],
+            ...,
+        ],
         option("What is computed of each field; the reading's field is named `field.function`."),
-    ] = ("count", "min", "max", "mean")
+    ] = ("count", "min", "max", "mean")  # fmt: skip
 
 
 class Route(Section, frozen=True, kw_only=True):
