@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from gateway.decode.contract import RECORDS_MAX, Record
 from gateway.decode.sparkplug.leaves import Leaves
 from gateway.decode.sparkplug.memory import Memory, Scope
-from gateway.decode.sparkplug.payload import INT, LONG, metric_of, payload_of
+from gateway.decode.sparkplug.payload import INT, LONG, NAME, metric_fields, payload_of
 from gateway.decode.sparkplug.rows import Rows, stated
 from gateway.decode.sparkplug.topic import place_of
 from gateway.decode.sparkplug.values import value_of
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 STATUS: Final = "sparkplug"
 """Series of the records that say whether an edge node or device is there."""
 BD_SEQ: Final = "bdSeq"
+
+_BD_SEQ_NAME: Final = BD_SEQ.encode()
+_INT64: Final = 4
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -107,7 +110,7 @@ class Sparkplug:
         self.memory.restore(records)
 
     def _node_death(self, place: Place, said: Payload) -> list[Record]:
-        bd_seq = _bd_seq([metric_of(each) for each in said.metrics])
+        bd_seq = _bd_seq(said.metrics)
         node = self.memory.known(place.group, place.edge)
         if node is not None:
             if bd_seq is not None and node.bd_seq is not None and bd_seq != node.bd_seq:
@@ -125,7 +128,7 @@ class Sparkplug:
             learnt.append((metric.name, metric.datatype, metric.alias))
         self.memory.learn(node, place.device, learnt)
         if not place.device:
-            node.bd_seq, node.is_born = _bd_seq(metrics), True
+            node.bd_seq, node.is_born = _bd_seq(said.metrics), True
         status = _status(stated(said.time_ms), node.bd_seq if not place.device else None, online=True)
         return [status, *self._records(metrics, said.time_ms, RECORDS_MAX - 1)]
 
@@ -165,9 +168,11 @@ def _status(time_ns: int | None, bd_seq: int | None, *, online: bool) -> Record:
     return Record(STATUS, time_ns, row)
 
 
-def _bd_seq(metrics: Sequence[Metric]) -> int | None:
+def _bd_seq(metrics: Sequence[bytes]) -> int | None:
     """Return the number of the session: encoders give it as Int64, as UInt64 or without a type."""
-    for metric in metrics:
-        if metric.name == BD_SEQ and metric.tag in {INT, LONG}:
-            return value_of(4, metric.tag, metric.raw)  # type: ignore[return-value]  # 4: Int64
+    for data in metrics:
+        if _BD_SEQ_NAME in data:
+            found, tag, raw = metric_fields(data)
+            if found.get(NAME) == _BD_SEQ_NAME and tag in {INT, LONG}:
+                return value_of(_INT64, tag, raw)  # type: ignore[return-value]  # what an Int64 is
     return None

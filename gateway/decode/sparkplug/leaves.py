@@ -9,22 +9,34 @@ Source: Sparkplug 3.0.0, section 6.4.17 (templates) and 6.4.7 (aliases).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.decode.contract import FIELD_CHARACTERS_MAX
-from gateway.decode.sparkplug.payload import METRICS_MAX, TEMPLATE, metric_of, template_of
+from gateway.decode.sparkplug.payload import (
+    ALIAS,
+    DATATYPE,
+    IS_HISTORICAL,
+    IS_TRANSIENT,
+    METRICS_MAX,
+    NAME,
+    TEMPLATE,
+    TIMESTAMP,
+    Metric,
+    metric_fields,
+    template_of,
+    text_of,
+)
 from gateway.decode.sparkplug.values import TEMPLATE_TYPE
 from gateway.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gateway.decode.sparkplug.memory import Scope
-    from gateway.decode.sparkplug.payload import Metric
 
 
 class Leaves:
-    """The metrics of a payload, those of templates included, under their whole names and with their types.
+    """One walk over the metrics of one payload.
 
     `scope` is what the birth taught; None says that this is a birth, which must name everything itself.
     """
@@ -45,7 +57,7 @@ class Leaves:
             self._left -= 1
             if self._left < 0:
                 raise DecodeError("too_many_fields", f"the payload has more than {METRICS_MAX} metrics")
-            metric = self._named(metric_of(data), outer)
+            metric = self._metric(data, outer)
             if metric.datatype != TEMPLATE_TYPE and metric.tag != TEMPLATE:
                 yield metric
                 continue
@@ -53,36 +65,37 @@ class Leaves:
             if metric.tag:
                 yield from self._walk(_inside(metric), metric, depth + 1)
 
-    def _named(self, metric: Metric, outer: Metric | None) -> Metric:
-        """Return the metric with its whole name and its type."""
-        name, scope, datatype = metric.name, self._scope, metric.datatype
-        if not name:
-            if scope is None:
+    def _metric(self, data: bytes, outer: Metric | None) -> Metric:
+        found, tag, raw = metric_fields(data)
+        name = self._name(found, outer)
+        datatype: int = found.get(DATATYPE, 0)
+        if not datatype and self._scope is not None:
+            datatype = self._scope.types.get(name, 0)
+            if not datatype and tag:
+                raise DecodeError("birth_missing", f"no birth said what type {name[:80]!r} is of")
+        time_ms = found.get(TIMESTAMP)
+        is_historical, is_transient = bool(found.get(IS_HISTORICAL)), bool(found.get(IS_TRANSIENT))
+        if outer is not None:
+            time_ms = time_ms or outer.time_ms
+            is_historical = is_historical or outer.is_historical
+            is_transient = is_transient or outer.is_transient
+        return Metric(name, found.get(ALIAS), time_ms, datatype, is_historical, is_transient, tag, raw)
+
+    def _name(self, found: Mapping[int, Any], outer: Metric | None) -> str:
+        """Return the whole name of a metric. Raises `DecodeError`."""
+        sent: bytes = found.get(NAME, b"")
+        if not sent:
+            if self._scope is None:
                 raise DecodeError("name_missing", "a birth has a metric without a name")
-            known = None if metric.alias is None else scope.by_alias.get(metric.alias)
+            alias = found.get(ALIAS)
+            known = self._scope.by_alias.get(alias)
             if known is None:
-                raise DecodeError("birth_missing", f"no birth said what the alias {metric.alias} means")
-            name = known
-            datatype = datatype or scope.types[name]
-        else:
-            if outer is not None:
-                name = f"{outer.name}/{name}"
-            if len(name) > FIELD_CHARACTERS_MAX:
-                fault = f"a metric's name has more than {FIELD_CHARACTERS_MAX} characters"
-                raise DecodeError("field_name_too_long", fault)
-            if not datatype and scope is not None:
-                datatype = scope.types.get(name, 0)
-                if not datatype and metric.tag:
-                    raise DecodeError("birth_missing", f"no birth said what type {name[:80]!r} is of")
-        if outer is None:
-            return metric._replace(name=name, datatype=datatype)
-        return metric._replace(
-            name=name,
-            datatype=datatype,
-            time_ms=metric.time_ms or outer.time_ms,
-            is_historical=metric.is_historical or outer.is_historical,
-            is_transient=metric.is_transient or outer.is_transient,
-        )
+                raise DecodeError("birth_missing", f"no birth said what the alias {alias} means")
+            return known
+        name = text_of(sent) if outer is None else f"{outer.name}/{text_of(sent)}"
+        if len(name) > FIELD_CHARACTERS_MAX:
+            raise DecodeError("field_name_too_long", f"a metric's name has more than {FIELD_CHARACTERS_MAX} characters")
+        return name
 
 
 def _inside(metric: Metric) -> Sequence[bytes]:

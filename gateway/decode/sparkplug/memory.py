@@ -36,13 +36,13 @@ _METRIC = "m"
 
 
 class Scope:
-    """What is known of the metrics of an edge node itself, or of one device of it."""
+    """What is known of the metrics of an edge node itself, or of one device of it. None is never an alias."""
 
     __slots__ = ("by_alias", "types")
 
     def __init__(self) -> None:
         self.types: dict[str, int] = {}
-        self.by_alias: dict[int, str] = {}
+        self.by_alias: dict[int | None, str] = {}
 
     @property
     def size(self) -> int:

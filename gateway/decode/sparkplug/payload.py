@@ -62,7 +62,7 @@ class Payload(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """One metric as it was sent. Without a value `tag` is 0 and `raw` empty."""
+    """One metric under its whole name and with its type. Without a value `tag` is 0 and `raw` empty."""
 
     name: str
     alias: int | None
@@ -89,25 +89,16 @@ def payload_of(data: bytes) -> Payload:
     return Payload(others.get(PAYLOAD_TIMESTAMP), seq, metrics)  # type: ignore[arg-type]  # tags say what they hold
 
 
-def metric_of(data: bytes) -> Metric:
-    """Return the metric that `data` is. Raises `DecodeError`."""
+def metric_fields(data: bytes) -> tuple[dict[int, Any], int, int | bytes]:
+    """Return the fields of a metric by tag, the last of each, and its value's tag and content. Raises `DecodeError`."""
     fields = scan(data)
     found = dict(fields)
     tag, raw = fields[-1] if fields else (0, b"")
     if found.get(IS_NULL):
-        tag, raw = 0, b""
-    elif tag not in VALUES:
+        return found, 0, b""
+    if tag not in VALUES:
         tag, raw = next((field for field in reversed(fields) if field[0] in VALUES), (0, b""))
-    return Metric(
-        text_of(found.get(NAME, b"")),  # type: ignore[arg-type]  # as above, here and below
-        found.get(ALIAS),  # type: ignore[arg-type]
-        found.get(TIMESTAMP),  # type: ignore[arg-type]
-        found.get(DATATYPE, 0),  # type: ignore[arg-type]
-        bool(found.get(IS_HISTORICAL)),
-        bool(found.get(IS_TRANSIENT)),
-        tag,
-        raw,
-    )
+    return found, tag, raw
 
 
 def template_of(data: bytes) -> Sequence[bytes] | None:

@@ -39,11 +39,14 @@ class Rows:
         self._marks = marks
         self._records: list[Record] = []
         self._row: Row = {}
-        self._of: tuple[int | None, bool] = None, False
+        self._time_ms: int | None = None
+        self._is_historical = False
 
     def take(self, metric: Metric, time_ms: int | None) -> None:
         """Take one metric that has a value. Raises `DecodeError`."""
-        self._turn_to(time_ms, metric.is_historical)
+        if self._time_ms != time_ms or self._is_historical is not metric.is_historical:
+            self._close()
+            self._time_ms, self._is_historical = time_ms, metric.is_historical
         datatype = metric.datatype
         if datatype == DATASET_TYPE:
             self._data_set(metric)
@@ -59,11 +62,6 @@ class Rows:
         """Return all records."""
         self._close()
         return self._records
-
-    def _turn_to(self, time_ms: int | None, is_historical: bool) -> None:  # noqa: FBT001  # one of two that make a key
-        if self._of != (time_ms, is_historical):
-            self._close()
-            self._of = time_ms, is_historical
 
     def _put(self, name: str, value: Value) -> None:
         row = self._row
@@ -84,13 +82,12 @@ class Rows:
             self._append(metric.name, row)
 
     def _append(self, series: str, row: Row) -> None:
-        time_ms, is_historical = self._of
         if self._wanted:
             row = {name: row[name] for name in self._wanted if name in row}
         if not row:
             return
-        if is_historical and self._marks:
+        if self._is_historical and self._marks:
             row[HISTORICAL] = True
         if len(self._records) >= self._count_max:
             raise DecodeError("too_many_records", f"the payload makes more than {RECORDS_MAX} records")
-        self._records.append(Record(series, stated(time_ms), row))
+        self._records.append(Record(series, stated(self._time_ms), row))
