@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gateway.config import schema
 from gateway.config.finding import Finding
 from gateway.config.units import duration_text
 from gateway.config.values import nearest
@@ -14,7 +15,6 @@ from gateway.process.topics import filter_fault
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gateway.config import schema
     from gateway.config.positions import Place
 
 _SUMMARIES: Final = frozenset({"count", "sum", "mean", "stddev", "p50", "p90", "p95", "p99"})
@@ -25,7 +25,8 @@ _HOPS_MAX: Final = 16
 """Windows that may overlap: each costs as much as one of its own."""
 
 _DOCUMENTS: Final = frozenset({"json", "cbor", "msgpack"})
-_TIMED: Final = frozenset({"senml-json", "senml-cbor"})
+_TIMED: Final = frozenset({"senml-json", "senml-cbor", "line"})
+_BARE: Final = frozenset({"scalar", "raw"})
 
 _ONE_OF: Final = ("deadband", "percent", "on_change", "swinging_door")
 """Each decides alone which readings of a field go on."""
@@ -69,6 +70,7 @@ def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
         except ExpressionError as error:
             yield Finding(f"column {error.column} of the expression: {error.fault}", ((*place, "keep"),))
     yield from _decoder(route, place)
+    yield from _csv(route.csv, (*place, "csv"))
     if route.duplicates is not None and route.duplicates.key:
         yield from _unknown_field(route, place, (*place, "duplicates", "key"), route.duplicates.key)
     yield from _fields(route, place)
@@ -94,17 +96,27 @@ def _decoder(route: schema.Route, place: Place) -> Iterator[Finding]:
     """Look at options that only some decoders have."""
     has_time, is_document = bool(route.time.field), route.decoder in _DOCUMENTS
     misplaced: tuple[tuple[bool, tuple[str, ...], str], ...] = (
-        (route.decoder == "scalar" and bool(route.fields), ("fields",), "has no fields to take"),
-        (route.decoder == "scalar" and has_time, ("time", "field"), "has no time field"),
+        (route.decoder in _BARE and bool(route.fields), ("fields",), "has no fields to take"),
+        (route.decoder in _BARE and has_time, ("time", "field"), "has no time field"),
         (route.decoder in _TIMED and has_time, ("time", "field"), "states its times itself"),
         (bool(route.rows) and not is_document, ("rows",), "has no arrays of rows that a path leads to"),
         (bool(route.schema_file) and not is_document, ("schema_file",), "is no document that a JSON Schema is about"),
-        (route.senml.unit and route.decoder not in _TIMED, ("senml",), "is no SenML"),
+        (route.senml.unit and not route.decoder.startswith("senml"), ("senml",), "is no SenML"),
+        (route.csv != schema.Csv() and route.decoder != "csv", ("csv",), "is no CSV"),
+        (route.line != schema.Line() and route.decoder != "line", ("line",), "is no line protocol"),
     )
     for is_wrong, keys, why in misplaced:
         if is_wrong:
             sentence = f"a payload of the decoder {route.decoder} {why}: remove it"
             yield Finding(sentence, ((*place, *keys), (*place, "decoder")))
+
+
+def _csv(csv: schema.Csv, place: Place) -> Iterator[Finding]:
+    if len(csv.delimiter) != 1 or not csv.delimiter.isascii() or csv.delimiter in '"\r\n':
+        yield Finding("must be one ASCII character, and neither a quote nor a new line", ((*place, "delimiter"),))
+    for name in csv.series:
+        if csv.columns and name not in csv.columns:
+            yield Finding(f'"{name}" is not among the columns: add it there', ((*place, "series"), (*place, "columns")))
 
 
 def _unknown_field(route: schema.Route, place: Place, where: Place, name: str) -> Iterator[Finding]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**63 - 1
 
+UNIT_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+"""Units of times in payloads."""
+
 FIELD_CHARACTERS_MAX: Final = 256
 """Longest name of a field, path included: names live as long as the series they name."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.decode import cbor, json, msgpack, rows, scalar, senml, senml_cbor
+from gateway.decode import cbor, csv, json, line, msgpack, raw, rows, scalar, senml, senml_cbor
 from gateway.schemas.contract import Contract
 
 if TYPE_CHECKING:
@@ -25,9 +25,14 @@ FORMATS: Final[Mapping[str, Callable[[Limits], Decoder]]] = {
     "cbor": cbor.decoder,
     "msgpack": msgpack.decoder,
     "scalar": scalar.decoder,
+    "raw": raw.decoder,
 }
 DOCUMENTS: Final[Mapping[str, Parse]] = {"json": json.parse, "cbor": cbor.parse, "msgpack": msgpack.parse}
 RECORD_FORMATS: Final[dict[str, Callable[[schema.Route, Limits], RecordDecoder]]] = {
+    "line": lambda route, limits: line.decoder(limits, precision=route.line.precision),
+    "csv": lambda route, limits: csv.decoder(
+        limits, route.csv.columns, route.csv.series, route.csv.delimiter, route.csv.comment
+    ),
     "senml-json": lambda route, limits: senml.decoder(limits, unit=route.senml.unit),
     "senml-cbor": lambda route, limits: senml_cbor.decoder(limits, unit=route.senml.unit),
 }

@@ -23,6 +23,7 @@ FIELD: Final = "value"
 _NUMBER: Final = re.compile(rb"[+-]?(?:\d+(\.\d*)?|(\.\d+))([eE][+-]?\d+)?")
 _NOT_FINITE: Final = re.compile(rb"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _WORDS: Final[dict[bytes, Row]] = {b"true": {FIELD: True}, b"false": {FIELD: False}, b"null": {}}
+_BOOLEANS: Final = frozenset({b"true", b"false"})
 _DIGITS_MAX: Final = 20
 """More than any 64-bit integer has, its sign included; leading zeros count."""
 
@@ -39,6 +40,12 @@ def decoder(limits: Limits) -> Decoder:
         return select({FIELD: _value(bare, payload)} if word is None else dict(word), fields)
 
     return decode
+
+
+def typed(cell: bytes) -> Value:
+    """Return the number, boolean or text that a cell of some larger format is. Raises `DecodeError`."""
+    bare = cell.strip()
+    return bare == b"true" if bare in _BOOLEANS else _value(bare, bare)
 
 
 def _value(bare: bytes, payload: bytes) -> Value:

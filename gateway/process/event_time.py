@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from gateway.decode.contract import INTEGER_MAX, INTEGER_MIN
+from gateway.decode.contract import INTEGER_MAX, INTEGER_MIN, UNIT_NS
 from gateway.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     TimeOf = Callable[[Row, int], int]
 
-UNIT_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _US: Final = 1_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_CHARACTERS_MAX: Final = 64

@@ -13,19 +13,33 @@ from msgspec import field
 
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.region import Receiver, Region
-from gateway.config.schema.route import Duplicates, Field, Limit, Route, Sample, SenML, Time, UnderPressure, Window
+from gateway.config.schema.route import (
+    Csv,
+    Duplicates,
+    Field,
+    Limit,
+    Line,
+    Route,
+    Sample,
+    SenML,
+    Time,
+    UnderPressure,
+    Window,
+)
 from gateway.config.section import Section, option
 
 __all__ = [
     "NAME_OPTIONS",
     "PATH_OPTIONS",
     "Broker",
+    "Csv",
     "Duplicates",
     "Field",
     "Gateway",
     "Journal",
     "Lane",
     "Limit",
+    "Line",
     "Node",
     "Pressure",
     "Receiver",

@@ -33,6 +33,23 @@ class SenML(Section, frozen=True, kw_only=True):
     unit: Annotated[bool, option("Keep the unit of each record as a text field `unit`.")] = False
 
 
+class Line(Section, frozen=True, kw_only=True):
+    """How InfluxDB line protocol becomes readings."""
+
+    precision: Annotated[Literal["s", "ms", "us", "ns"], option("Unit of the times that lines state.")] = "ns"
+
+
+class Csv(Section, frozen=True, kw_only=True):
+    """How CSV becomes readings."""
+
+    columns: Annotated[
+        tuple[str, ...], option("Names of the columns, empty for one to leave out; none: the first line has them.")
+    ] = ()
+    series: Annotated[tuple[str, ...], option("Columns whose cells name the series, joined by a slash.")] = ()
+    delimiter: Annotated[str, option("What stands between two cells.")] = ","
+    comment: Annotated[str, option("Lines that begin with this are passed over; empty: none.")] = ""
+
+
 class Field(Section, frozen=True, kw_only=True):
     """What is done with one field right after decoding: rename, then rescale, then protect."""
 
@@ -211,7 +228,7 @@ class Route(Section, frozen=True, kw_only=True):
     topics: Annotated[tuple[str, ...], option("MQTT topic filters that this route subscribes to and takes.")]
     lane: Annotated[Name, option("Lane that the readings go to.")]
     decoder: Annotated[
-        Literal["json", "cbor", "msgpack", "scalar", "senml-json", "senml-cbor"],
+        Literal["json", "cbor", "msgpack", "scalar", "raw", "line", "csv", "senml-json", "senml-cbor"],
         option("What the payload is; see the page of each format."),
     ] = "json"
     rows: Annotated[
@@ -221,6 +238,8 @@ class Route(Section, frozen=True, kw_only=True):
     schema_file: Annotated[
         str, option("File with a JSON Schema that JSON, CBOR and MessagePack documents must keep. Empty: none.")
     ] = ""
+    line: Annotated[Line, option("For the decoder line.")] = msgspec.field(default_factory=Line)
+    csv: Annotated[Csv, option("For the decoder csv.")] = msgspec.field(default_factory=Csv)
     senml: Annotated[SenML, option("For the decoders senml-json and senml-cbor.")] = msgspec.field(
         default_factory=SenML
     )

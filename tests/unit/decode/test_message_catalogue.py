@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.decode import cbor, msgpack, rows, senml, senml_cbor
+from gateway.decode import cbor, csv, line, msgpack, rows, senml, senml_cbor
 from gateway.decode import json as json_format
 from gateway.decode.contract import Limits, Record
 from gateway.errors import DecodeError
@@ -37,7 +37,18 @@ def decode_senml_cbor(_, payload, expected) -> list[Record]:
     return decoder(payload, "topic", expected.get("arrival_ns", 0))
 
 
+def decode_line(_, payload, expected) -> list[Record]:
+    return line.decoder(Limits(), precision=expected.get("precision", "ns"))(payload, "topic", 0)
+
+
+def decode_csv(_, payload, expected) -> list[Record]:
+    options = {key: expected[key] for key in ("columns", "series", "delimiter", "comment") if key in expected}
+    return csv.decoder(Limits(), **options)(payload, "topic", 0)
+
+
 DECODERS = {
+    "line": decode_line,
+    "csv": decode_csv,
     "msgpack": decode_msgpack,
     "rows": decode_rows,
     "senml-json": decode_senml,
