@@ -158,8 +158,6 @@ def _group_end(data: bytes, at: int, number: int) -> tuple[int, int]:
             _, at = varint(data, at)
         else:
             _, _, at = _span(data, at, tag)
-        if tag < 8:  # noqa: PLR2004
-            raise _malformed("a field has the number 0")
 
 
 def _cut() -> DecodeError:
