@@ -230,6 +230,10 @@ class Flow:
     async def _hand_on(self, output: Output) -> None:
         for batch in output.batches:
             await self.sealed.put(batch, 1)
+        connection = self.subscriber.connection
+        if connection is not None:
+            for topic, payload in output.requests:
+                connection.publish(topic, payload, qos=0)
         if output.quarantined:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._writer, self.quarantine.keep, output.quarantined)

@@ -177,7 +177,11 @@ class Quarantined:
 
 @dataclass(slots=True)
 class Output:
-    """What a slice of input produced: batches to seal and messages to quarantine, each in order."""
+    """What a slice of input produced: batches to seal and messages to quarantine, each in order.
+
+    `requests` are (topic, payload) to publish to the local broker at QoS 0; nothing is lost when that cannot be done.
+    """
 
     batches: list[OpenBatch] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
+    requests: list[tuple[str, bytes]] = field(default_factory=list)

@@ -89,6 +89,9 @@ def _traced(
         fate: number - before.get(fate, 0) for fate, number in pipeline.ledger.items() if number != before.get(fate, 0)
     }
     shown["batches"] = list(_batches(outputs))
+    refused = [one for output in outputs for one in output.quarantined]
+    if refused:
+        shown["fault"] = {"reason": refused[0].reason, "detail": refused[0].detail}
     return shown
 
 

@@ -25,7 +25,7 @@ _HOPS_MAX: Final = 16
 """Windows that may overlap: each costs as much as one of its own."""
 
 _DOCUMENTS: Final = frozenset({"json", "cbor", "msgpack"})
-_TIMED: Final = frozenset({"senml-json", "senml-cbor", "line"})
+_TIMED: Final = frozenset({"senml-json", "senml-cbor", "line", "sparkplug"})
 _BARE: Final = frozenset({"scalar", "raw"})
 
 _ONE_OF: Final = ("deadband", "percent", "on_change", "swinging_door")
@@ -103,6 +103,7 @@ def _decoder(route: schema.Route, place: Place) -> Iterator[Finding]:
         (bool(route.schema_file) and not is_document, ("schema_file",), "is no document that a JSON Schema is about"),
         (route.senml.unit and not route.decoder.startswith("senml"), ("senml",), "is no SenML"),
         (route.csv != schema.Csv() and route.decoder != "csv", ("csv",), "is no CSV"),
+        (route.sparkplug != schema.Sparkplug() and route.decoder != "sparkplug", ("sparkplug",), "is no Sparkplug"),
         (route.line != schema.Line() and route.decoder != "line", ("line",), "is no line protocol"),
     )
     for is_wrong, keys, why in misplaced:

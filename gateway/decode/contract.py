@@ -69,7 +69,9 @@ class RecordDecoder(Protocol):
     """One format whose payloads hold many rows, under the limits of one route."""
 
     def __call__(self, payload: bytes, topic: str, arrival_ns: int, /) -> list[Record]:
-        """Return 1 to `RECORDS_MAX` records in the payload's order; the caller owns them. Raises `DecodeError`.
+        """Return up to `RECORDS_MAX` records in the payload's order; the caller owns them. Raises `DecodeError`.
+
+        None only for a message that by its nature holds no readings, like a command.
 
         `topic` is that of the message, `arrival_ns` the wall time at which it came.
         """

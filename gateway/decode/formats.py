@@ -1,14 +1,16 @@
 """Which decoder a route's options name.
 
-A route has one row a payload, or records of many rows: exactly one of the two functions is there. Documents (JSON,
+A route has one row a payload, or records of many rows, as its `Decoding` says. Documents (JSON,
 CBOR, MessagePack) may be held against a contract first, and may hold an array whose elements are rows.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.decode import cbor, csv, json, line, msgpack, raw, rows, scalar, senml, senml_cbor
+from gateway.decode.sparkplug import decoder as sparkplug
+from gateway.decode.sparkplug.topic import place_of
 from gateway.schemas.contract import Contract
 
 if TYPE_CHECKING:
@@ -41,22 +43,36 @@ ITSELF: Final = "."
 """As path of the rows: the document itself is the array."""
 
 
-def decoder_of(
-    route: schema.Route, limits: Limits, documents: Mapping[str, bytes]
-) -> tuple[Decoder | None, RecordDecoder | None]:
-    """Return the decoder of a route, as one of single rows or as one of records.
+class Decoding(NamedTuple):
+    """How a route decodes: exactly one of `row` and `records` is there.
+
+    `memory` is what the decoder learns from messages for those to come, `origin` gives the topic that stands for others
+    of the same sensor.
+    """
+
+    row: Decoder | None = None
+    records: RecordDecoder | None = None
+    memory: sparkplug.Sparkplug | None = None
+    origin: Callable[[str], str] | None = None
+
+
+def decoding_of(route: schema.Route, limits: Limits, documents: Mapping[str, bytes]) -> Decoding:
+    """Return the decoder of a route.
 
     `documents` holds the files that the route names. Raises `ConfigError` for a schema that cannot be used.
     """
     name = route.decoder
+    if name == "sparkplug":
+        memory = sparkplug.Sparkplug(limits, route.sparkplug)
+        return Decoding(records=memory.decode, memory=memory, origin=lambda topic: place_of(topic).origin)
     if name in RECORD_FORMATS:
-        return None, RECORD_FORMATS[name](route, limits)
+        return Decoding(records=RECORD_FORMATS[name](route, limits))
     contract = Contract(documents[route.schema_file], route.schema_file) if route.schema_file else None
     if route.rows:
         path = () if route.rows == ITSELF else tuple(route.rows.split("."))
-        return None, rows.decoder(_kept(DOCUMENTS[name], contract), limits, path)
+        return Decoding(records=rows.decoder(_kept(DOCUMENTS[name], contract), limits, path))
     decode = FORMATS[name](limits)
-    return (decode if contract is None else _after(_kept(DOCUMENTS[name], contract), decode)), None
+    return Decoding(decode if contract is None else _after(_kept(DOCUMENTS[name], contract), decode))
 
 
 def _kept(parse: Parse, contract: Contract | None) -> Parse:

@@ -93,6 +93,7 @@ class Pipeline:
         self._holding = [
             route for route in self._routes if route.samplers is not None and route.samplers.steps.hold_back
         ]
+        self._asking = [route for route in self._routes if route.decoding.memory is not None]
         self._patterns = [route.topics for route in routes]
         self._plans = TopicCache(self._plan, PLANS_MAX)
         self._redelivery = Redelivery(limits.receive_maximum)
@@ -136,10 +137,13 @@ class Pipeline:
     def decoded(self, topic: str, payload: bytes, arrival_ns: int, clock: int) -> list[tuple[str, int, Row, bool]]:
         """Return (topic, time, row, is kept) of what a message would be decoded to, for people. Raises `DecodeError`.
 
-        Nothing is counted and nothing is remembered of it but that its topics exist.
+        Nothing is counted and nothing is remembered of it but that its topics exist; so it is empty for a decoder that
+        learns from each message.
         """
         plan = self._plans[topic]
         assert plan.route is not None
+        if plan.route.decoding.memory is not None:
+            return []
         return [
             (place.topic, time_ns, row, is_kept)
             for place, time_ns, row, is_kept in plan.read(plan.route, payload, arrival_ns, clock)
@@ -276,6 +280,7 @@ class Pipeline:
                 continue
             ledger[DECODED] += 1
             self._go_on(route, rows)
+        self._output.requests += [request for route in self._asking for request in route.take_requests()]
 
     def _go_on(self, route: CompiledRoute, rows: Sequence[Taken]) -> None:
         """Take the rows of a message through the steps of their route, and to their lane."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.decode.contract import INTEGER_MAX, Limits
-from gateway.decode.formats import decoder_of
+from gateway.decode.formats import decoding_of
 from gateway.errors import DecodeError
 from gateway.model import CLOCK_UNSYNCHRONISED
 from gateway.pressure import presses
@@ -61,9 +61,11 @@ class CompiledRoute:
 
     __slots__ = (
         "ahead_ns",
+        "asks",
         "builder",
         "changes",
         "decode",
+        "decoding",
         "duplicates",
         "has_steps",
         "is_bare",
@@ -96,7 +98,9 @@ class CompiledRoute:
         self.builder = builder
         self.payload_bytes_max = limits.payload_bytes_max
         taken = Limits(fields, route.field_count_max, route.depth_max)
-        self.decode, self.records = decoder_of(route, taken, material.documents)
+        self.decoding = decoding_of(route, taken, material.documents)
+        self.decode, self.records = self.decoding.row, self.decoding.records
+        self.asks = route.sparkplug.rebirth
         self.series = TopicCache(partial(self._series_plan, limits.topic_bytes_max), SERIES_MAX)
         self.time_of = time_reader(route.time)
         self.changes = changes(route.field, material.keys.get(route.key_file))
@@ -119,6 +123,13 @@ class CompiledRoute:
         """Go on with what `old`, a route with the same options, remembers."""
         self.duplicates, self.samplers, self.windows = old.duplicates, old.samplers, old.windows
         self.rate, self.topics, self.pressed = old.rate, old.topics, old.pressed
+        self.decoding, self.records = old.decoding, old.records
+
+    def take_requests(self) -> list[tuple[str, bytes]]:
+        """Return what the decoder wants published, since the last call."""
+        memory = self.decoding.memory
+        found = [] if memory is None else memory.take_requests()
+        return [(request.topic, request.payload) for request in found] if self.asks else []
 
     def note_pressure(self, words: tuple[str, ...]) -> None:
         """Take in what the node is short of from now on."""
@@ -128,6 +139,7 @@ class CompiledRoute:
     def memories(self) -> dict[str, Memory]:
         """Return everything that has a state, by a word for it."""
         found: dict[str, Memory | None] = {
+            "decoder": self.decoding.memory,
             "rate": self.rate,
             "topics": self.topics,
             "duplicates": self.duplicates,
@@ -183,16 +195,18 @@ class Plan:
         self, route: CompiledRoute, payload: bytes, arrival_ns: int, latest_ns: int, clock: int
     ) -> list[Taken]:
         assert route.records is not None
+        topic = self.topic if route.decoding.origin is None else route.decoding.origin(self.topic)
         found = []
-        for series, stated_ns, row in route.records(payload, self.topic, arrival_ns):
+        records = route.records(payload, self.topic, arrival_ns)
+        for series, stated_ns, row in records:
             time_ns = arrival_ns if stated_ns is None else checked_time(stated_ns, latest_ns)
             if route.time_of is not None:
                 time_ns = route.time_of(row, latest_ns)
                 if not row:
                     continue
-            plan = route.series[f"{self.topic}/{series}"] if series else self
+            plan = route.series[f"{topic}/{series}" if series else topic]
             found.append(plan.prepared(route, time_ns, row, clock))
-        if not found:
+        if records and not found:
             raise DecodeError("no_fields", "the payload holds nothing but times")
         return found
 

@@ -61,6 +61,16 @@ class PahoSensor:
         info = self._client.publish(topic, payload, qos, retain=retain)
         self._waiting[info.mid] = (topic, payload)
 
+    def subscribe(self, pattern: str) -> list[bytes]:
+        """Subscribe at QoS 0, and return the list that payloads will be appended to; back when it is granted."""
+        payloads: list[bytes] = []
+        granted = threading.Event()
+        self._client.on_subscribe = lambda *_: granted.set()
+        self._client.message_callback_add(pattern, lambda *arguments: payloads.append(arguments[2].payload))
+        self._client.subscribe(pattern)
+        assert granted.wait(CONNECT_S), f"{pattern}: no SUBACK within {CONNECT_S} s"
+        return payloads
+
     def waiting(self) -> int:
         """Return how many messages are not acknowledged yet."""
         while self._done:

@@ -33,6 +33,29 @@ class SenML(Section, frozen=True, kw_only=True):
     unit: Annotated[bool, option("Keep the unit of each record as a text field `unit`.")] = False
 
 
+class Sparkplug(Section, frozen=True, kw_only=True):
+    """How Sparkplug B becomes readings."""
+
+    rebirth: Annotated[bool, option("Ask an edge node for a new birth where one is missing, or a sequence number.")] = (
+        True
+    )
+    rebirth_interval_ns: Annotated[
+        int,
+        option("Least time between two such requests to an edge node.", unit=DURATION, low=S, high=86400 * S),
+    ] = 60 * S
+    nodes_max: Annotated[
+        int, option("Edge nodes whose births are remembered.", unit="edge nodes", low=1, high=100_000)
+    ] = 1_000
+    metrics_max: Annotated[
+        int, option("Metrics of all births that are remembered.", unit="metrics", low=1, high=10_000_000)
+    ] = 100_000
+    historical: Annotated[
+        Literal["take", "mark", "leave_out"],
+        option("Metrics that an edge node kept while it was offline: mark gives their rows a field that says so."),
+    ] = "take"
+    transient: Annotated[Literal["take", "leave_out"], option("Metrics that are not meant to be stored.")] = "take"
+
+
 class Line(Section, frozen=True, kw_only=True):
     """How InfluxDB line protocol becomes readings."""
 
@@ -228,7 +251,7 @@ class Route(Section, frozen=True, kw_only=True):
     topics: Annotated[tuple[str, ...], option("MQTT topic filters that this route subscribes to and takes.")]
     lane: Annotated[Name, option("Lane that the readings go to.")]
     decoder: Annotated[
-        Literal["json", "cbor", "msgpack", "scalar", "raw", "line", "csv", "senml-json", "senml-cbor"],
+        Literal["json", "cbor", "msgpack", "scalar", "raw", "line", "csv", "senml-json", "senml-cbor", "sparkplug"],
         option("What the payload is; see the page of each format."),
     ] = "json"
     rows: Annotated[
@@ -238,6 +261,7 @@ class Route(Section, frozen=True, kw_only=True):
     schema_file: Annotated[
         str, option("File with a JSON Schema that JSON, CBOR and MessagePack documents must keep. Empty: none.")
     ] = ""
+    sparkplug: Annotated[Sparkplug, option("For the decoder sparkplug.")] = msgspec.field(default_factory=Sparkplug)
     line: Annotated[Line, option("For the decoder line.")] = msgspec.field(default_factory=Line)
     csv: Annotated[Csv, option("For the decoder csv.")] = msgspec.field(default_factory=Csv)
     senml: Annotated[SenML, option("For the decoders senml-json and senml-cbor.")] = msgspec.field(

@@ -29,7 +29,7 @@ from gateway.decode.sparkplug.leaves import Leaves
 from gateway.decode.sparkplug.memory import Memory, Scope
 from gateway.decode.sparkplug.payload import INT, LONG, NAME, metric_fields, payload_of
 from gateway.decode.sparkplug.rows import Rows, stated
-from gateway.decode.sparkplug.topic import place_of
+from gateway.decode.sparkplug.topic import COMMANDS, place_of
 from gateway.decode.sparkplug.values import value_of
 from gateway.errors import DecodeError
 
@@ -75,8 +75,13 @@ class Sparkplug:
         self.memory = Memory(options.nodes_max, options.metrics_max, options.rebirth_interval_ns)
 
     def decode(self, payload: bytes, topic: str, arrival_ns: int, /) -> list[Record]:
-        """Return the records of a message. Raises `DecodeError`, and may have learnt from the message even then."""
+        """Return the records of a message, none of a command.
+
+        Raises `DecodeError`, and may have learnt from the message even then.
+        """
         place = place_of(topic)
+        if place.kind in COMMANDS:
+            return []
         said = payload_of(payload)
         if place.kind == "NDEATH":
             return self._node_death(place, said)

@@ -12,9 +12,11 @@ from gateway.errors import DecodeError
 
 NAMESPACE: Final = "spBv1.0"
 
-_OF_NODES: Final = frozenset({"NBIRTH", "NDATA", "NDEATH"})
-_OF_DEVICES: Final = frozenset({"DBIRTH", "DDATA", "DDEATH"})
-_COMMANDS: Final = frozenset({"NCMD", "DCMD"})
+COMMANDS: Final = frozenset({"NCMD", "DCMD"})
+"""Kinds of messages to edge nodes and devices: they hold no readings."""
+
+_OF_NODES: Final = frozenset({"NBIRTH", "NDATA", "NDEATH", "NCMD"})
+_OF_DEVICES: Final = frozenset({"DBIRTH", "DDATA", "DDEATH", "DCMD"})
 _LEVELS_OF_NODE: Final = 4
 _PLACES_CACHED: Final = 10_000
 
@@ -36,13 +38,11 @@ class Place(NamedTuple):
 
 @lru_cache(maxsize=_PLACES_CACHED)
 def place_of(topic: str) -> Place:
-    """Return what a topic says. Raises `DecodeError` for one that births, data and deaths do not come on."""
+    """Return what a topic says. Raises `DecodeError` for one that no message comes on."""
     namespace, *levels = topic.split("/")
     if namespace != NAMESPACE or len(levels) + 1 < _LEVELS_OF_NODE or not all(levels):
         raise _no_place(topic)
     group, kind, edge, *devices = levels
-    if kind in _COMMANDS:
-        raise DecodeError("command", f"{kind} is a command to an edge node or device, which holds no readings")
     if kind in _OF_NODES and not devices:
         return Place(group, kind, edge, "")
     if kind in _OF_DEVICES and len(devices) == 1:
@@ -51,5 +51,5 @@ def place_of(topic: str) -> Place:
 
 
 def _no_place(topic: str) -> DecodeError:
-    fault = f"{topic[:80]!r} is not {NAMESPACE}/<group>/<kind>/<edge node>[/<device>] of a birth, data or a death"
+    fault = f"{topic[:80]!r} is not {NAMESPACE}/<group>/<kind>/<edge node>[/<device>] with a kind that is known"
     return DecodeError("topic_invalid", fault)

@@ -101,7 +101,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_the_file() -> None:
         (GOOD + "qos = true\n", "9: route[0].qos: found the boolean true, expected an integer"),
         (GOOD + "qos = 1979-05-27\n", "9: route[0].qos: found a date or time, expected an integer"),
         (GOOD + "keep = 5\n", "9: route[0].keep: found the integer 5, expected a text in quotes"),
-        (GOOD + 'decoder = "jsn"\n', '"senml-cbor"; did you mean "json"?'),
+        (GOOD + 'decoder = "jsn"\n', '"sparkplug"; did you mean "json"?'),
         (GOOD + 'fields = "t"\n', '9: route[0].fields: found the text "t", expected an array of texts'),
         (GOOD + 'fields = ["t", "t"]\n', '9: route[0].fields: "t" stands in the array twice: remove one'),
         (GOOD + 'fields = ["t", 1]\n', "9: route[0].fields: found the integer 1, in an array of texts"),

@@ -71,8 +71,7 @@ def test_the_examples_on_the_page_of_sparkplug_are_messages_of_the_catalogue() -
         ("spBv1.0/STATE/scada", "topic_invalid"),
         ("spBv1.0//NDATA/e", "topic_invalid"),
         ("spAv1.0/g/NDATA/e", "topic_invalid"),
-        ("spBv1.0/g/NCMD/e", "command"),
-        ("spBv1.0/g/DCMD/e/d", "command"),
+        ("spBv1.0/g/NCMD/e/d", "topic_invalid"),
         ("", "topic_invalid"),
     ],
 )
@@ -330,3 +329,10 @@ def test_a_sparkplug_message_cut_anywhere_is_decided_as_protobuf_decides_it(exam
         kind, found, _ = outcome(decoder(), example.payload[:end], NBIRTH, 0)
         assert is_whole or (kind == "refused" and found in {"malformed_protobuf", "not_utf8"})
         assert not is_whole or found != "malformed_protobuf"
+
+
+def test_a_command_holds_no_readings() -> None:
+    one = decoder()
+    for topic in ("spBv1.0/g/NCMD/e", "spBv1.0/g/DCMD/e/d"):
+        assert one.decode(b"", topic, 0) == []
+    assert one.take_requests() == []
