@@ -28,7 +28,7 @@ from gateway.decode.wire import FIXED32, FIXED64, GROUP, LENGTH, VARINT, scan, v
 from gateway.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.decode.contract import Decoder, Limits
     from gateway.model import Row
@@ -44,7 +44,7 @@ def decoder(limits: Limits, descriptor_set: bytes, message: str) -> Decoder:
     schema = message_of(descriptor_set, message)
 
     def decode(payload: bytes, /) -> Row:
-        return flatten(_Reading(limits).message(schema, payload, 1), limits)
+        return flatten(_Reading(limits).message(schema, (payload,), 1), limits)
 
     return decode
 
@@ -60,15 +60,19 @@ class _Reading:
         self._left = limits.field_count_max
         self._messages_left = limits.field_count_max * limits.depth_max
 
-    def message(self, schema: Message, data: bytes, depth: int) -> dict[object, object]:
-        """Return the fields of a message by name, in the order of the schema. Raises `DecodeError`."""
+    def message(self, schema: Message, pieces: Sequence[bytes], depth: int) -> dict[object, object]:
+        """Return the fields of a message by name, in the order of the schema. Raises `DecodeError`.
+
+        It may have been sent in several pieces, each of which is a message.
+        """
         if depth > self._depth_max:
             raise DecodeError("too_deep", f"the payload is nested deeper than {self._depth_max}")
         found: dict[int, Any] = {}
-        for tag, raw in scan(data):
-            field = schema.fields.get(tag >> 3)
-            if field is not None:
-                self._take(found, field, tag & 7, raw)
+        for piece in pieces:
+            for tag, raw in scan(piece):
+                field = schema.fields.get(tag >> 3)
+                if field is not None and self._take(found, field, tag & 7, raw) and field.others:
+                    self._forget_others(found, field, schema, depth)
         document: dict[object, object] = {}
         for number, field in schema.fields.items():
             if number in found:
@@ -78,24 +82,23 @@ class _Reading:
                 document[field.name] = field.default
         return document
 
-    def _take(self, found: dict[int, Any], field: Field, wire_type: int, raw: Raw) -> None:
-        """Keep what was sent for one field: a list of what a repeated one or a message has, else the value."""
+    def _take(self, found: dict[int, Any], field: Field, wire_type: int, raw: Raw) -> bool:
+        """Keep what was sent for one field: a list of what a repeated one or a message has, else the value.
+
+        Return whether it was anything that counts.
+        """
         if field.message is not None:
             if wire_type != (GROUP if field.kind == "group" else LENGTH):
-                return
-            if not field.is_repeated:
-                self._forget_others(found, field)
+                return False
             found.setdefault(field.number, []).append(raw)
-            return
+            return True
         values = self._scalars(field, wire_type, raw)
-        if not values:
-            return
-        if field.is_repeated:
+        if field.is_repeated and values:
             self._count(len(values))
             found.setdefault(field.number, []).extend(values)
-        else:
-            self._forget_others(found, field)
+        elif values:
             found[field.number] = values[-1]
+        return bool(values)
 
     def _scalars(self, field: Field, wire_type: int, raw: Raw) -> list[object]:
         """Return the values that were sent, packed or one; none where they are as good as unknown."""
@@ -122,9 +125,12 @@ class _Reading:
         self._check(len(raw) // width)
         return [raw[at : at + width] for at in range(0, len(raw), width)]
 
-    def _forget_others(self, found: dict[int, Any], field: Field) -> None:
+    def _forget_others(self, found: dict[int, Any], field: Field, schema: Message, depth: int) -> None:
+        """Drop what was sent for other fields of the oneof; it must have been sound nevertheless."""
         for number in field.others:
-            found.pop(number, None)
+            sent, other = found.pop(number, None), schema.fields[number]
+            if sent is not None and other.message is not None:
+                self._value(other, sent, depth)
 
     def _value(self, field: Field, sent: Any, depth: int) -> object:  # noqa: ANN401  # as `_take` keeps it
         schema = field.message
@@ -138,11 +144,11 @@ class _Reading:
         if field.is_map:
             return self._map(schema, sent, depth)
         if not field.is_repeated:
-            return self._nested(schema, b"".join(sent), depth)
-        return [self._nested(schema, each, depth + 1) for each in sent]
+            return self._nested(schema, sent, depth)
+        return [self._nested(schema, (each,), depth + 1) for each in sent]
 
-    def _nested(self, schema: Message, data: bytes, depth: int) -> object:
-        document = self.message(schema, data, depth + 1)
+    def _nested(self, schema: Message, pieces: Sequence[bytes], depth: int) -> object:
+        document = self.message(schema, pieces, depth + 1)
         if not schema.is_time:
             return document
         self._left += 1  # two values become one
@@ -153,7 +159,7 @@ class _Reading:
         _, value_field = schema.fields.values()
         document: dict[str, object] = {}
         for entry in entries:
-            said = self.message(schema, entry, depth + 1)
+            said = self.message(schema, (entry,), depth + 1)
             if "key" in said:
                 self._left += 1  # it is a name, no value
             key = said.get("key", _ABSENT.get(schema.fields[1].kind, 0))
@@ -167,7 +173,7 @@ class _Reading:
 
     def _absent(self, field: Field, depth: int) -> object:
         if field.message is not None:
-            return self._nested(field.message, b"", depth)
+            return self._nested(field.message, (), depth)
         if field.kind == "enum":
             return next(iter(field.symbols.values()))
         return _ABSENT.get(field.kind, 0)

@@ -211,6 +211,8 @@ def test_a_protobuf_message_cut_anywhere_is_decided_as_by_the_other_parser(examp
         tagged(24, 0, b"\x05") + tagged(26, 0, b"\x01"),
         tagged(26, 0, b"\x01") + tagged(25, 2, b"\x02\x18\x01") + tagged(25, 2, b"\x02\x20\x02"),
         tagged(25, 2, b"\x02\x18\x01") + tagged(24, 0, b"\x05") + tagged(25, 2, b"\x02\x20\x02"),
+        tagged(25, 2, b"\x01\x18") + tagged(24, 0, b"\x05"),
+        tagged(21, 2, b"\x01\x18") + tagged(21, 2, b"\x01\x05"),
         tagged(23, 2, b"\x00"),
         tagged(23, 2, b"\x02\x10\x07"),
         tagged(23, 2, b"\x04\x08\x07\x10\x01") * 2,
