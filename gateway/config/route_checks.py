@@ -71,6 +71,10 @@ def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
             yield Finding(f"column {error.column} of the expression: {error.fault}", ((*place, "keep"),))
     yield from _decoder(route, place)
     yield from _csv(route.csv, (*place, "csv"))
+    if route.decoder == "protobuf":
+        for key in ("descriptor_file", "message"):
+            if not getattr(route.protobuf, key):
+                yield Finding("is needed by the decoder protobuf: set it", ((*place, "protobuf", key), place))
     if route.duplicates is not None and route.duplicates.key:
         yield from _unknown_field(route, place, (*place, "duplicates", "key"), route.duplicates.key)
     yield from _fields(route, place)
@@ -104,6 +108,7 @@ def _decoder(route: schema.Route, place: Place) -> Iterator[Finding]:
         (route.senml.unit and not route.decoder.startswith("senml"), ("senml",), "is no SenML"),
         (route.csv != schema.Csv() and route.decoder != "csv", ("csv",), "is no CSV"),
         (route.sparkplug != schema.Sparkplug() and route.decoder != "sparkplug", ("sparkplug",), "is no Sparkplug"),
+        (route.protobuf != schema.Protobuf() and route.decoder != "protobuf", ("protobuf",), "is no Protobuf"),
         (route.line != schema.Line() and route.decoder != "line", ("line",), "is no line protocol"),
     )
     for is_wrong, keys, why in misplaced:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateway.decode import cbor, csv, json, line, msgpack, raw, rows, scalar, senml, senml_cbor
+from gateway.decode import cbor, csv, json, line, msgpack, protobuf, raw, rows, scalar, senml, senml_cbor
 from gateway.decode.sparkplug import decoder as sparkplug
 from gateway.decode.sparkplug.topic import place_of
 from gateway.schemas.contract import Contract
@@ -67,6 +67,9 @@ def decoding_of(route: schema.Route, limits: Limits, documents: Mapping[str, byt
         return Decoding(records=memory.decode, memory=memory, origin=lambda topic: place_of(topic).origin)
     if name in RECORD_FORMATS:
         return Decoding(records=RECORD_FORMATS[name](route, limits))
+    if name == "protobuf":
+        options = route.protobuf
+        return Decoding(protobuf.decoder(limits, documents[options.descriptor_file], options.message))
     contract = Contract(documents[route.schema_file], route.schema_file) if route.schema_file else None
     if route.rows:
         path = () if route.rows == ITSELF else tuple(route.rows.split("."))

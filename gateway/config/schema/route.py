@@ -33,6 +33,15 @@ class SenML(Section, frozen=True, kw_only=True):
     unit: Annotated[bool, option("Keep the unit of each record as a text field `unit`.")] = False
 
 
+class Protobuf(Section, frozen=True, kw_only=True):
+    """How Protobuf messages become readings."""
+
+    descriptor_file: Annotated[
+        str, option("File with a descriptor set, as `protoc --descriptor_set_out --include_imports` writes it.")
+    ] = ""
+    message: Annotated[str, option("Name of the message in it, with its package.")] = ""
+
+
 class Sparkplug(Section, frozen=True, kw_only=True):
     """How Sparkplug B becomes readings."""
 
@@ -251,7 +260,19 @@ class Route(Section, frozen=True, kw_only=True):
     topics: Annotated[tuple[str, ...], option("MQTT topic filters that this route subscribes to and takes.")]
     lane: Annotated[Name, option("Lane that the readings go to.")]
     decoder: Annotated[
-        Literal["json", "cbor", "msgpack", "scalar", "raw", "line", "csv", "senml-json", "senml-cbor", "sparkplug"],
+        Literal[
+            "json",
+            "cbor",
+            "msgpack",
+            "scalar",
+            "raw",
+            "line",
+            "csv",
+            "senml-json",
+            "senml-cbor",
+            "sparkplug",
+            "protobuf",
+        ],
         option("What the payload is; see the page of each format."),
     ] = "json"
     rows: Annotated[
@@ -261,6 +282,7 @@ class Route(Section, frozen=True, kw_only=True):
     schema_file: Annotated[
         str, option("File with a JSON Schema that JSON, CBOR and MessagePack documents must keep. Empty: none.")
     ] = ""
+    protobuf: Annotated[Protobuf, option("For the decoder protobuf.")] = msgspec.field(default_factory=Protobuf)
     sparkplug: Annotated[Sparkplug, option("For the decoder sparkplug.")] = msgspec.field(default_factory=Sparkplug)
     line: Annotated[Line, option("For the decoder line.")] = msgspec.field(default_factory=Line)
     csv: Annotated[Csv, option("For the decoder csv.")] = msgspec.field(default_factory=Csv)

@@ -101,7 +101,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_the_file() -> None:
         (GOOD + "qos = true\n", "9: route[0].qos: found the boolean true, expected an integer"),
         (GOOD + "qos = 1979-05-27\n", "9: route[0].qos: found a date or time, expected an integer"),
         (GOOD + "keep = 5\n", "9: route[0].keep: found the integer 5, expected a text in quotes"),
-        (GOOD + 'decoder = "jsn"\n', '"sparkplug"; did you mean "json"?'),
+        (GOOD + 'decoder = "jsn"\n', '"protobuf"; did you mean "json"?'),
         (GOOD + 'fields = "t"\n', '9: route[0].fields: found the text "t", expected an array of texts'),
         (GOOD + 'fields = ["t", "t"]\n', '9: route[0].fields: "t" stands in the array twice: remove one'),
         (GOOD + 'fields = ["t", 1]\n', "9: route[0].fields: found the integer 1, in an array of texts"),
@@ -217,6 +217,11 @@ def test_a_fault_names_line_key_what_was_found_and_what_to_write(text, expected)
         (GOOD + "[route.line]\nprecision = 's'\n", "a payload of the decoder json is no line protocol"),
         (GOOD + "decoder = 'csv'\n[route.csv]\ndelimiter = '::'\n", "must be one ASCII character"),
         (GOOD + "decoder = 'csv'\n[route.csv]\ncolumns = ['a']\nseries = ['b']\n", '"b" is not among the columns'),
+        (
+            GOOD + "decoder = 'protobuf'\n[route.protobuf]\nmessage = 'a.B'\n",
+            "protobuf.descriptor_file: is needed by the decoder protobuf",
+        ),
+        (GOOD + "[route.sparkplug]\nrebirth = false\n", "a payload of the decoder json is no Sparkplug"),
         (GOOD + "decoder = 'scalar'\n[route.time]\nfield = 't'\n", "a payload of the decoder scalar has no time field"),
         (GOOD + "decoder = 'scalar'\nfields = ['t']\n", "a payload of the decoder scalar has no fields to take"),
         (GOOD + REGION + "backoff_min = '10s'\nbackoff_max = '5s'\n", "10s is more than backoff_max, 5s"),
@@ -274,6 +279,7 @@ def test_every_option_that_names_a_file_is_resolved() -> None:
         "route": schema.Route,
         "region": schema.Region,
         "receiver": schema.Receiver,
+        "route.protobuf": schema.Protobuf,
     }
     named = {
         f"{name}.{key}" for name, section in sections.items() for key in section.__struct_fields__ if key.endswith(ends)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import struct
 
 import cbor2
 import msgspec
 import pytest
+from google.protobuf import descriptor_pb2
 
 from gateway.config import schema
 from gateway.errors import ConfigError
@@ -104,3 +106,20 @@ def test_what_a_fault_of_the_expression_means_is_the_routes_choice(choice: str, 
 def test_an_expression_sees_the_topic_and_the_clock(keep: str, readings: int) -> None:
     _, found = run(b'{"v": 1}', keep=keep)
     assert len(found) == readings
+
+
+def test_a_protobuf_message_is_read_by_its_descriptor_set() -> None:
+    file = descriptor_pb2.FileDescriptorProto(name="r.proto", package="plant", syntax="proto3")
+    field = file.message_type.add(name="Reading").field.add(name="t", number=1)
+    field.type, field.label = field.TYPE_DOUBLE, field.LABEL_OPTIONAL
+    descriptors = descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
+    options = schema.Protobuf(descriptor_file="s.json", message="plant.Reading")
+    route = schema.Route(name="raw", topics=("#",), lane="t", decoder="protobuf", protobuf=options)
+    lanes, material = (schema.Lane(name="t"),), Material({"s.json": descriptors}, {})
+    pipeline = Pipeline((route,), lanes, schema.Broker(), "n", 1, material)
+    payload = b"\x09" + struct.pack("<d", 21.5)
+    group = MessageGroup(NOW, 1, CLOCK_SYNCHRONISED, 1, False, ["plant/a"], [payload], [1], [QOS1], {})
+    for _ in pipeline.apply(group, 0):
+        pass
+    (batch,) = pipeline.finish(NOW, 2).batches
+    assert batch.rows == {"plant/a": ([NOW], [{"t": 21.5}])}
