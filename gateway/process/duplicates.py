@@ -21,8 +21,7 @@ This is not the redelivery of a broker, which `redelivery` recognises by its pac
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gateway.process.deadband import remembered
 
@@ -49,22 +48,12 @@ _DIGEST_OF_BYTES: Final = 3
 _NOTHING: Final[Row] = {}
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
-class Options:
-    """What may be set for a route. Without `key` it is series and time that must differ."""
-
-    key: str = ""
-    scope: Literal["topic", "route"] = "topic"
-    keys_max: int = 10_000
-    span_ns: int = 600 * 10**9
-
-
 class Duplicates:
     """What one route remembers of what went on. `forgotten` and `unkeyed` count keys given up and rows without one."""
 
     __slots__ = ("_first_at", "_key", "_keys_max", "_of_topic", "_oldest_at", "_span_ns", "forgotten", "unkeyed")
 
-    def __init__(self, options: Options | schema.Duplicates) -> None:
+    def __init__(self, options: schema.Duplicates) -> None:
         self._key = options.key
         self._of_topic = options.scope == "topic"
         self._keys_max = options.keys_max

@@ -29,14 +29,7 @@ if TYPE_CHECKING:
 FaultChoice: TypeAlias = Literal["drop", "keep", "quarantine"]
 """What becomes of a row for which the expression cannot be computed."""
 
-_ROW_ONLY: Final = """
-def keep(row):
-    try:
-        return True if 0 else False
-    except _FAULTS as fault:
-        return _on_fault(fault)
-"""
-_WITH_SURROUNDINGS: Final = """
+_FUNCTION: Final = """
 def keep(row, topic, time_ns, clock):
     try:
         return True if 0 else False
@@ -45,27 +38,15 @@ def keep(row, topic, time_ns, clock):
 """
 
 
-def compile_expression(text: str) -> Callable[[Row], bool]:
-    """Return the function that says whether a row is kept; a fault drops it.
-
-    Raises `ExpressionError` with the fault and its column.
-    """
-    return cast("Callable[[Row], bool]", _compiled(text, "drop", with_surroundings=False))
-
-
 def compile_condition(text: str, on_fault: FaultChoice) -> Callable[[Row, str, int, int], bool]:
     """Return the function that says whether a row is kept, of the row and what it came with.
 
     Its arguments are the row, the topic, the row's time in ns and the clock (`gateway.model`). With "quarantine" it
     raises `DecodeError` for a fault, with the reasons of `expression_functions.fault_of`. Raises `ExpressionError`.
     """
-    return cast("Callable[[Row, str, int, int], bool]", _compiled(text, on_fault, with_surroundings=True))
-
-
-def _compiled(text: str, on_fault: FaultChoice, *, with_surroundings: bool) -> object:
     line, start, tree = parsed(text)
-    translator = Translator(line, start, with_surroundings=with_surroundings)
-    code = ast.parse(_WITH_SURROUNDINGS if with_surroundings else _ROW_ONLY)
+    translator = Translator(line, start)
+    code = ast.parse(_FUNCTION)
     (decision,) = (node for node in ast.walk(code) if isinstance(node, ast.IfExp))
     decision.test = translator.translated(tree)
     ast.fix_missing_locations(code)
@@ -74,7 +55,7 @@ def _compiled(text: str, on_fault: FaultChoice, *, with_surroundings: bool) -> o
         exec(compile(code, "<keep>", "exec"), scope)  # noqa: S102  # every node of it was made by the translator
     except (RecursionError, MemoryError, ValueError) as error:
         raise ExpressionError(f"the expression is too large: {error}", start + 1) from None
-    return scope["keep"]
+    return cast("Callable[[Row, str, int, int], bool]", scope["keep"])
 
 
 def _drop(_fault: Exception) -> bool:

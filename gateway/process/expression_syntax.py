@@ -67,11 +67,10 @@ class Translator:
     `scope` collects what the code needs besides the functions: the compiled patterns.
     """
 
-    def __init__(self, line: str, start: int, *, with_surroundings: bool) -> None:
+    def __init__(self, line: str, start: int) -> None:
         self.scope: dict[str, Callable[[object], bool]] = {}
         self._line = line
         self._start = start
-        self._surroundings = SURROUNDINGS if with_surroundings else ()
         self._temporaries = 0
 
     def translated(self, node: ast.expr, depth: int = 1) -> ast.expr:
@@ -85,9 +84,9 @@ class Translator:
                 | ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float()))
             ):
                 return self._constant(node)
-            case ast.Name(id=name) if name in self._surroundings:
+            case ast.Name(id=name) if name in SURROUNDINGS:
                 return self._surrounding(node)
-            case ast.Subscript(value=ast.Name(id="topic")) if self._surroundings:
+            case ast.Subscript(value=ast.Name(id="topic")):
                 return self._level(node)
             case ast.Name() | ast.Attribute():
                 return _field(self._dotted(node))

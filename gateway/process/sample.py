@@ -19,48 +19,22 @@ on the node's timeline, decides. So over any call of `thinned`, with h the lengt
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.process.deadband import absolute, any_change, percent, remembered
 from gateway.process.hashed import ChosenFields, is_chosen
 from gateway.process.swinging_door import Doors, HeldBack, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gateway.config import schema
     from gateway.model import Row, Value
     from gateway.process.swinging_door import Released
 
-IDLE_NS: Final = 60 * 10**9
-
 _NOTHING: Final[Row] = {}
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
-class Options:
-    """What may be set for a route. `percent` is in percent of the last value that went on, with `floor` as least band.
-
-    A field may be in one of `on_change`, `deadband`, `percent` and `swinging_door`; `floor` goes with `percent`.
-    """
-
-    share: float = 1.0
-    share_of: Literal["topics", "series"] = "topics"
-    every: int = 1
-    every_silence_ns: int = 0
-    interval_ns: int = 0
-    on_change: tuple[str, ...] = ()
-    deadband: Mapping[str, float] = field(default_factory=dict)
-    percent: Mapping[str, float] = field(default_factory=dict)
-    floor: Mapping[str, float] = field(default_factory=dict)
-    swinging_door: Mapping[str, float] = field(default_factory=dict)
-    silence_ns: int = 0
-    idle_ns: int = IDLE_NS
-
-
 class Steps:
-    """The steps of one route."""
+    """The steps of one route. `percent` is of the last value that went on, with `floor` as its least band."""
 
     __slots__ = (
         "bounds",
@@ -74,7 +48,7 @@ class Steps:
         "topic_share",
     )
 
-    def __init__(self, options: Options | schema.Sample) -> None:
+    def __init__(self, options: schema.Sample) -> None:
         self.topic_share = options.share if options.share_of == "topics" else 1.0
         self.series_share = options.share if options.share_of == "series" else 1.0
         self.every = options.every

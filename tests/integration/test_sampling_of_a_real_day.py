@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.process.sample import Options, Sampler, Steps
+from gateway.config.schema import Sample
+from gateway.process.sample import Sampler, Steps
 from tests.support import surfrad
 from tests.support.straight import computed, distance, lost_between, through_door
 
@@ -33,7 +34,7 @@ def test_a_real_day_is_thinned_by_a_door_as_computed_and_can_be_drawn_again_with
 
 @pytest.mark.parametrize("sensor", ["rh", "windspd", "direct_n", "pressure"])
 def test_a_real_day_under_percent_and_on_change_goes_on_as_computed(sensor) -> None:
-    options = Options(percent={"percent": 5.0}, floor={"percent": 0.4}, on_change=("change",), silence_ns=HOUR)
+    options = Sample(percent={"percent": 5.0}, floor={"percent": 0.4}, on_change=("change",), silence_ns=HOUR)
     sampler, found = Sampler(Steps(options)), {"percent": [], "change": []}
     for time_ns, value in points(sensor):
         for name in sampler.thinned({"percent": value, "change": value}, time_ns):
@@ -55,6 +56,6 @@ def test_the_table_of_the_page_on_sampling_says_what_a_real_day_comes_to() -> No
     for sensor, bound, *numbers in rows:
         day = points(sensor)
         kept, held = through_door(day, float(bound), HOUR)
-        band = Sampler(Steps(Options(deadband={"v": float(bound)}, silence_ns=HOUR)))
+        band = Sampler(Steps(Sample(deadband={"v": float(bound)}, silence_ns=HOUR)))
         sent = sum(bool(band.thinned({"v": value}, time_ns)) for time_ns, value in day)
         assert [len(day), sent, len(kept) + (held is not None)] == [int(number) for number in numbers], sensor

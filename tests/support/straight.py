@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.process.sample import Options, Sampler, Steps
+from gateway.config.schema import Sample
+from gateway.process.sample import Sampler, Steps
 
 
 class Reading(NamedTuple):
@@ -21,7 +22,7 @@ class Reading(NamedTuple):
 
 def through_door(points, bound: float, silence_ns: int = 0, *, restarts: bool = False) -> tuple[list, Reading | None]:
     """Return what went on, in order, and what is held back at the end."""
-    steps = Steps(Options(swinging_door={"v": bound}, silence_ns=silence_ns))
+    steps = Steps(Sample(swinging_door={"v": bound}, silence_ns=silence_ns))
     sampler, found = Sampler(steps, "t"), []
     for time_ns, value in points:
         row = sampler.thinned({"v": value}, time_ns)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from gateway.config.schema import Sample
 from gateway.process.deadband import absolute, any_change, percent, remembered
-from gateway.process.sample import Options, Sampler, Steps
+from gateway.process.sample import Sampler, Steps
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 NUMBERS = WHOLE | st.floats(allow_nan=False, allow_infinity=False)
@@ -57,7 +58,7 @@ def test_percent_at_zero_is_the_floor() -> None:
 @settings(max_examples=100, deadline=None)
 @given(POINTS, st.integers(1, 24), st.integers(0, 5), SILENCES)
 def test_the_band_of_percent_follows_the_last_value_that_went_on(points, part, floor, silence_ns) -> None:
-    options = Options(percent={"v": part / 64 * 100}, floor={"v": float(floor)}, silence_ns=silence_ns)
+    options = Sample(percent={"v": part / 64 * 100}, floor={"v": float(floor)}, silence_ns=silence_ns)
     sampler, kept = Sampler(Steps(options)), []
     for time_ns, value in points:
         went_on = bool(sampler.thinned({"v": value}, time_ns))
@@ -70,7 +71,7 @@ def test_the_band_of_percent_follows_the_last_value_that_went_on(points, part, f
 
 
 def test_percent_is_hundredths() -> None:
-    sampler = Sampler(Steps(Options(percent={"v": 5.0})))
+    sampler = Sampler(Steps(Sample(percent={"v": 5.0})))
     assert [bool(sampler.thinned({"v": value}, 0)) for value in (100, 104.97, 105)] == [True, False, True]
 
 
@@ -78,7 +79,7 @@ def test_percent_is_hundredths() -> None:
 @given(POINTS, SILENCES)
 def test_on_change_only_differing_neighbours_go_on_and_after_silence_equal_ones(points, silence_ns) -> None:
     points = [(time_ns, value // 6) for time_ns, value in points]
-    sampler, kept = Sampler(Steps(Options(on_change=("v",), silence_ns=silence_ns))), []
+    sampler, kept = Sampler(Steps(Sample(on_change=("v",), silence_ns=silence_ns))), []
     for time_ns, value in points:
         went_on = bool(sampler.thinned({"v": value}, time_ns))
         is_due = not kept or kept[-1][1] != value or 0 < silence_ns <= abs(time_ns - kept[-1][0])

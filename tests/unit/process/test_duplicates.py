@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.process.duplicates import Duplicates, Options
+from gateway.config import schema
+from gateway.process.duplicates import Duplicates
 from gateway.process.state import Part, restore_slice, slices
 
 NUMBERS = st.integers(0, 5)
@@ -20,7 +21,7 @@ BOUNDS = {"keys_max": st.integers(1, 8), "span_ns": st.integers(1, 20)}
 class Listed:
     """The same with a list: keys that went on, the oldest first, and when."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: schema.Duplicates) -> None:
         self.options = options
         self.keys: list[tuple[int, tuple]] = []
         self.forgotten = 0
@@ -44,7 +45,7 @@ class Listed:
         return True
 
 
-def restarted(one: Duplicates, options: Options) -> Duplicates:
+def restarted(one: Duplicates, options: schema.Duplicates) -> Duplicates:
     again = Duplicates(options)
     parts = {"duplicates": Part(again.state, again.restore)}
     for each in slices({"duplicates": Part(one.state, one.restore)}):
@@ -55,7 +56,7 @@ def restarted(one: Duplicates, options: Options) -> Duplicates:
 @settings(max_examples=200, deadline=None)
 @given(STEPS, st.sampled_from([("", "topic"), ("k", "topic"), ("k", "route")]), st.fixed_dictionaries(BOUNDS))
 def test_a_plain_list_leaves_out_and_forgets_the_same_also_over_restarts(steps, kind, bounds) -> None:
-    options = Options(key=kind[0], scope=kind[1], **bounds)
+    options = schema.Duplicates(key=kind[0], scope=kind[1], **bounds)
     one, listed, at = Duplicates(options), Listed(options), 0
     for after, topic, time_ns, row in steps:
         at += after
@@ -71,7 +72,7 @@ def test_a_plain_list_leaves_out_and_forgets_the_same_also_over_restarts(steps, 
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 300), st.integers(1, 150)), max_size=15), st.integers(1, 300)
 )
 def test_a_plain_list_agrees_when_more_is_over_its_span_than_one_row_removes(steps, keys_max) -> None:
-    options = Options(keys_max=keys_max, span_ns=10)
+    options = schema.Duplicates(keys_max=keys_max, span_ns=10)
     one, listed, at = Duplicates(options), Listed(options), 0
     for after, first, number in steps:
         at += after
@@ -83,7 +84,7 @@ def test_a_plain_list_agrees_when_more_is_over_its_span_than_one_row_removes(ste
 @settings(max_examples=50, deadline=None)
 @given(STEPS, st.fixed_dictionaries(BOUNDS))
 def test_the_state_of_a_restarted_filter_is_the_one_it_was_given(steps, bounds) -> None:
-    options = Options(**bounds)
+    options = schema.Duplicates(**bounds)
     one, at = Duplicates(options), 0
     for after, topic, time_ns, row in steps:
         at += after
@@ -92,20 +93,20 @@ def test_the_state_of_a_restarted_filter_is_the_one_it_was_given(steps, bounds) 
 
 
 def test_with_room_and_within_the_span_each_reading_goes_on_exactly_once() -> None:
-    one = Duplicates(Options(keys_max=1000, span_ns=1000))
+    one = Duplicates(schema.Duplicates(keys_max=1000, span_ns=1000))
     rows = [one.left("t", number % 100, {"a": 1, "b": number}, number) for number in range(500)]
     assert rows == [{"a": 1, "b": number} if number < 100 else {} for number in range(500)]
     assert one.forgotten == 0
 
 
 def test_a_key_is_known_for_its_span_and_no_longer_and_repetition_does_not_prolong_it() -> None:
-    one = Duplicates(Options(key="id", span_ns=10))
+    one = Duplicates(schema.Duplicates(key="id", span_ns=10))
     went_on = [at for at in range(31) if one.left("t", at, {"id": 7}, at)]
     assert went_on == [0, 10, 20, 30]
 
 
 def test_without_room_the_oldest_key_is_forgotten_and_counted() -> None:
-    one = Duplicates(Options(key="id", keys_max=2, span_ns=1000))
+    one = Duplicates(schema.Duplicates(key="id", keys_max=2, span_ns=1000))
     assert [bool(one.left("t", 0, {"id": number}, at)) for at, number in enumerate([1, 2, 3, 2, 3, 1])] == [
         *(True, True, True),
         *(False, False),
@@ -115,7 +116,7 @@ def test_without_room_the_oldest_key_is_forgotten_and_counted() -> None:
 
 
 def test_what_is_over_its_span_is_not_counted_as_forgotten() -> None:
-    one = Duplicates(Options(keys_max=100, span_ns=10))
+    one = Duplicates(schema.Duplicates(keys_max=100, span_ns=10))
     for number in range(100):
         one.left("t", number, {"v": 1}, 0)
     assert len(one) == 100
@@ -125,7 +126,7 @@ def test_what_is_over_its_span_is_not_counted_as_forgotten() -> None:
 
 
 def test_one_row_after_a_long_silence_removes_a_bounded_number_of_keys() -> None:
-    one = Duplicates(Options(keys_max=10_000, span_ns=10))
+    one = Duplicates(schema.Duplicates(keys_max=10_000, span_ns=10))
     for number in range(10_000):
         one.left("t", number, {"v": 1}, 0)
     lengths = []
@@ -137,7 +138,7 @@ def test_one_row_after_a_long_silence_removes_a_bounded_number_of_keys() -> None
 
 
 def test_a_key_that_comes_again_after_its_span_is_as_young_as_it_came_again() -> None:
-    one = Duplicates(Options(keys_max=200, span_ns=10))
+    one = Duplicates(schema.Duplicates(keys_max=200, span_ns=10))
     one.left("t", 0, {f"f{number}": 1 for number in range(200)}, 0)
     assert one.left("t", 0, {"f199": 1}, 10) == {"f199": 1}
     assert len(one.left("t", 1, {f"f{number}": 1 for number in range(199)}, 11)) == 199
@@ -147,22 +148,22 @@ def test_a_key_that_comes_again_after_its_span_is_as_young_as_it_came_again() ->
 
 @pytest.mark.parametrize("scope", ["topic", "route"])
 def test_the_scope_says_whose_rows_a_key_is_compared_with(scope) -> None:
-    one = Duplicates(Options(key="id", scope=scope))
+    one = Duplicates(schema.Duplicates(key="id", scope=scope))
     assert one.left("s", 0, {"id": "x", "v": 1}, 0)
     assert bool(one.left("t", 0, {"id": "x", "v": 2}, 0)) == (scope == "topic")
 
 
 def test_values_of_different_types_are_different_keys_and_equal_numbers_are_not() -> None:
-    one = Duplicates(Options(key="id"))
+    one = Duplicates(schema.Duplicates(key="id"))
     values = [1, 1.0, True, "1", b"1", 0, False, -0.0, "", b""]
     fresh = [bool(one.left("t", 0, {"id": value}, 0)) for value in values]
     assert fresh == [True, False, True, True, True, True, True, False, True, True]
-    again = restarted(one, Options(key="id"))
+    again = restarted(one, schema.Duplicates(key="id"))
     assert not any(again.left("t", 0, {"id": value}, 0) for value in values)
 
 
 def test_long_keys_take_no_more_room_than_short_ones_and_are_told_apart() -> None:
-    one = Duplicates(Options(key="id"))
+    one = Duplicates(schema.Duplicates(key="id"))
     assert one.left("t", 0, {"id": "x" * 100_000}, 0)
     assert not one.left("t", 0, {"id": "x" * 100_000}, 0)
     assert one.left("t", 0, {"id": "x" * 99_999 + "y"}, 0)
@@ -173,6 +174,6 @@ def test_long_keys_take_no_more_room_than_short_ones_and_are_told_apart() -> Non
 
 
 def test_a_row_without_the_key_goes_on_and_is_counted() -> None:
-    one = Duplicates(Options(key="id"))
+    one = Duplicates(schema.Duplicates(key="id"))
     assert [one.left("t", 0, {"v": 1}, 0) for _ in range(3)] == [{"v": 1}] * 3
     assert (one.unkeyed, len(one)) == (3, 0)

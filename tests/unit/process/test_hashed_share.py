@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.config.schema import Sample
 from gateway.process.hashed import ChosenFields, is_chosen
-from gateway.process.sample import Options, Sampler, Steps
+from gateway.process.sample import Sampler, Steps
 
 SHARES = st.floats(0, 1)
 
@@ -44,7 +45,7 @@ def test_a_larger_share_holds_all_of_a_smaller_one(topic, field, one, other) -> 
 @given(SHARES, st.lists(st.text(), max_size=10), st.lists(st.text(), max_size=10))
 def test_all_rows_of_a_topic_go_on_or_none(share, topics, fields) -> None:
     for topic in topics:
-        sampler = Sampler(Steps(Options(share=share)), topic)
+        sampler = Sampler(Steps(Sample(share=share)), topic)
         for field in fields:
             assert bool(sampler.thinned({field: 1}, 0)) == is_chosen(share, topic)
 
@@ -52,7 +53,7 @@ def test_all_rows_of_a_topic_go_on_or_none(share, topics, fields) -> None:
 @settings(max_examples=50, deadline=None)
 @given(SHARES, st.text(), st.lists(st.lists(st.text(), min_size=1, max_size=5, unique=True), max_size=5))
 def test_of_a_row_the_fields_go_on_whose_series_are_in_the_share(share, topic, rows) -> None:
-    sampler = Sampler(Steps(Options(share=share, share_of="series")), topic)
+    sampler = Sampler(Steps(Sample(share=share, share_of="series")), topic)
     for fields in rows:
         found = sampler.thinned(dict.fromkeys(fields, 1), 0)
         assert list(found) == [field for field in fields if is_chosen(share, topic, field)]

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import ledger
+from gateway.config.schema import Sample
 from gateway.errors import DecodeError
-from gateway.process.sample import Options, Steps
+from gateway.process.sample import Steps
 from gateway.process.samplers import Samplers
 from gateway.process.state import Part, restore_slice, slices
 
 IDLE = 10
-OPTIONS = Options(
+OPTIONS = Sample(
     share=0.9,
     share_of="series",
     every=2,
@@ -30,7 +31,7 @@ OPTIONS = Options(
     silence_ns=20,
     idle_ns=IDLE,
 )
-DOORS = Options(swinging_door={"a": 1.5, "b": 1.5}, idle_ns=IDLE)
+DOORS = Sample(swinging_door={"a": 1.5, "b": 1.5}, idle_ns=IDLE)
 ROWS = st.dictionaries(st.sampled_from("abcdpx"), st.integers(-5, 5) | st.just("text"), min_size=1)
 STEPS = st.lists(st.tuples(st.integers(0, 4), st.sampled_from("stu"), st.integers(0, 6), ROWS), max_size=60)
 """Each: how long after the one before, topic, time that passed for the sensor, row."""
@@ -39,7 +40,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 4), st.sampled_from("stu"), st.integer
 class Node:
     """What the pipeline does around the samplers: the timeline, the ledger, the rows that went on."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Sample) -> None:
         self.options = options
         self.samplers = Samplers("route", Steps(options))
         self.at = self.time_ns = 0
@@ -211,7 +212,7 @@ def test_one_topic_too_many_is_refused_and_the_others_go_on() -> None:
 
 @pytest.mark.parametrize("silence_ns", [0, 30])
 def test_every_n_th_row_goes_on_and_one_after_silence_begins_the_count_anew(silence_ns) -> None:
-    node = Node(Options(every=4, every_silence_ns=silence_ns))
+    node = Node(Sample(every=4, every_silence_ns=silence_ns))
     for after_ns in (1, 1, 1, 1, 1, 30, 1, 1, 29, 1):
         node.take(0, "t", after_ns, {"v": 1})
     times = [time_ns for _, time_ns, _ in node.went_on]
@@ -219,7 +220,7 @@ def test_every_n_th_row_goes_on_and_one_after_silence_begins_the_count_anew(sile
 
 
 def test_a_clock_set_back_ends_the_silence_of_every_n_th_row() -> None:
-    node = Node(Options(every=100, every_silence_ns=30))
+    node = Node(Sample(every=100, every_silence_ns=30))
     for after_ns in itertools.repeat(-10, 7):
         node.take(0, "t", after_ns, {"v": 1})
     assert [time_ns for _, time_ns, _ in node.went_on] == [-10, -40, -70]

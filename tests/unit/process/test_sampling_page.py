@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from gateway.config.schema import Sample
 from gateway.process.hashed import is_chosen
-from gateway.process.sample import Options, Sampler, Steps
+from gateway.process.sample import Sampler, Steps
 from tests.support.straight import through_door
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "sampling.md").read_text("utf-8")
@@ -21,7 +22,7 @@ def cells(name: str) -> list[list[str]]:
 def test_the_example_of_percent_goes_on_as_the_page_says() -> None:
     values, went_on = cells("value")[0], cells("goes on")[0]
     assert "With 5 percent and a floor of 2.5:" in PAGE
-    sampler = Sampler(Steps(Options(percent={"v": 5.0}, floor={"v": 2.5})))
+    sampler = Sampler(Steps(Sample(percent={"v": 5.0}, floor={"v": 2.5})))
     found = ["yes" if sampler.thinned({"v": int(value)}, 0) else "no" for value in values]
     assert found == went_on
 
@@ -40,7 +41,7 @@ def test_the_example_of_the_swinging_door_goes_on_as_the_page_says() -> None:
 def test_the_example_of_the_interval_goes_on_as_the_page_says() -> None:
     line = re.search(r'^interval = "5s"   (\S.*?)    by time', PAGE, re.MULTILINE)
     assert line is not None
-    sampler = Sampler(Steps(Options(interval_ns=5)))
+    sampler = Sampler(Steps(Sample(interval_ns=5)))
     rows = [(time_ns, mark) for time_ns, mark in enumerate(line[1]) if mark != " "]
     assert all(bool(sampler.thinned({"v": 1}, time_ns)) == (mark == "●") for time_ns, mark in rows)
     kept = [str(time_ns) for time_ns, mark in rows if mark == "●"]

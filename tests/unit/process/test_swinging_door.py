@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.process.sample import Options, Sampler, Steps
+from gateway.config.schema import Sample
+from gateway.process.sample import Sampler, Steps
 from tests.support.straight import Reading, computed, distance, lost_between, through_door
 
 TIMES = st.integers(0, 60) | st.integers(-(2**62), 2**62)
@@ -116,7 +117,7 @@ def test_what_is_no_number_ends_a_line_and_goes_on_when_it_changes(one) -> None:
 
 
 def test_fields_that_were_held_at_one_time_go_on_as_one_row_and_others_before_it() -> None:
-    sampler = Sampler(Steps(Options(swinging_door={"a": 1.0, "b": 1.0, "c": 1.0})), "t")
+    sampler = Sampler(Steps(Sample(swinging_door={"a": 1.0, "b": 1.0, "c": 1.0})), "t")
     for time_ns in range(3):
         row = {"a": 0, "b": 0, "x": time_ns} | ({"c": 0} if time_ns < 2 else {})
         assert sampler.thinned(row, time_ns) == ({"x": time_ns} if time_ns else {"a": 0, "b": 0, "c": 0, "x": 0})
