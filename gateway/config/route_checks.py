@@ -71,10 +71,9 @@ def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
             yield Finding(f"column {error.column} of the expression: {error.fault}", ((*place, "keep"),))
     yield from _decoder(route, place)
     yield from _csv(route.csv, (*place, "csv"))
-    if route.decoder == "protobuf":
-        for key in ("descriptor_file", "message"):
-            if not getattr(route.protobuf, key):
-                yield Finding("is needed by the decoder protobuf: set it", ((*place, "protobuf", key), place))
+    for decoder, key in (("protobuf", "descriptor_file"), ("protobuf", "message"), ("avro", "schema_file")):
+        if route.decoder == decoder and not getattr(getattr(route, decoder), key):
+            yield Finding(f"is needed by the decoder {decoder}: set it", ((*place, decoder, key), place))
     if route.duplicates is not None and route.duplicates.key:
         yield from _unknown_field(route, place, (*place, "duplicates", "key"), route.duplicates.key)
     yield from _fields(route, place)
@@ -108,6 +107,7 @@ def _decoder(route: schema.Route, place: Place) -> Iterator[Finding]:
         (route.senml.unit and not route.decoder.startswith("senml"), ("senml",), "is no SenML"),
         (route.csv != schema.Csv() and route.decoder != "csv", ("csv",), "is no CSV"),
         (route.sparkplug != schema.Sparkplug() and route.decoder != "sparkplug", ("sparkplug",), "is no Sparkplug"),
+        (route.avro != schema.Avro() and route.decoder != "avro", ("avro",), "is no Avro"),
         (route.protobuf != schema.Protobuf() and route.decoder != "protobuf", ("protobuf",), "is no Protobuf"),
         (route.line != schema.Line() and route.decoder != "line", ("line",), "is no line protocol"),
     )

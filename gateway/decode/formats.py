@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateway.decode import cbor, csv, json, line, msgpack, protobuf, raw, rows, scalar, senml, senml_cbor
+from gateway.decode import avro, cbor, csv, json, line, msgpack, protobuf, raw, rows, scalar, senml, senml_cbor
 from gateway.decode.sparkplug import decoder as sparkplug
 from gateway.decode.sparkplug.topic import place_of
 from gateway.schemas.contract import Contract
@@ -70,6 +70,8 @@ def decoding_of(route: schema.Route, limits: Limits, documents: Mapping[str, byt
     if name == "protobuf":
         options = route.protobuf
         return Decoding(protobuf.decoder(limits, documents[options.descriptor_file], options.message))
+    if name == "avro":
+        return Decoding(avro.decoder(limits, documents[route.avro.schema_file], route.avro.framing))
     contract = Contract(documents[route.schema_file], route.schema_file) if route.schema_file else None
     if route.rows:
         path = () if route.rows == ITSELF else tuple(route.rows.split("."))

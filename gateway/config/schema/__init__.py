@@ -14,6 +14,7 @@ from msgspec import field
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.region import Receiver, Region
 from gateway.config.schema.route import (
+    Avro,
     Csv,
     Duplicates,
     Field,
@@ -33,6 +34,7 @@ from gateway.config.section import Section, option
 __all__ = [
     "NAME_OPTIONS",
     "PATH_OPTIONS",
+    "Avro",
     "Broker",
     "Csv",
     "Duplicates",
@@ -95,6 +97,7 @@ PATH_OPTIONS: Final = frozenset(
         "broker.tls_certificate",
         "broker.tls_key",
         "route.key_file",
+        "route.avro.schema_file",
         "route.protobuf.descriptor_file",
         "route.schema_file",
         "region.tls_ca",

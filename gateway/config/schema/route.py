@@ -42,6 +42,16 @@ class Protobuf(Section, frozen=True, kw_only=True):
     message: Annotated[str, option("Name of the message in it, with its package.")] = ""
 
 
+class Avro(Section, frozen=True, kw_only=True):
+    """How Avro becomes readings."""
+
+    schema_file: Annotated[str, option("File with the Avro schema, in JSON, that payloads were written under.")] = ""
+    framing: Annotated[
+        Literal["bare", "single-object"],
+        option("Whether payloads are bare, or begin with the fingerprint of their schema (single-object encoding)."),
+    ] = "bare"
+
+
 class Sparkplug(Section, frozen=True, kw_only=True):
     """How Sparkplug B becomes readings."""
 
@@ -272,6 +282,7 @@ class Route(Section, frozen=True, kw_only=True):
             "senml-cbor",
             "sparkplug",
             "protobuf",
+            "avro",
         ],
         option("What the payload is; see the page of each format."),
     ] = "json"
@@ -283,6 +294,7 @@ class Route(Section, frozen=True, kw_only=True):
         str, option("File with a JSON Schema that JSON, CBOR and MessagePack documents must keep. Empty: none.")
     ] = ""
     protobuf: Annotated[Protobuf, option("For the decoder protobuf.")] = msgspec.field(default_factory=Protobuf)
+    avro: Annotated[Avro, option("For the decoder avro.")] = msgspec.field(default_factory=Avro)
     sparkplug: Annotated[Sparkplug, option("For the decoder sparkplug.")] = msgspec.field(default_factory=Sparkplug)
     line: Annotated[Line, option("For the decoder line.")] = msgspec.field(default_factory=Line)
     csv: Annotated[Csv, option("For the decoder csv.")] = msgspec.field(default_factory=Csv)

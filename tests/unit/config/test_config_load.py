@@ -101,7 +101,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_the_file() -> None:
         (GOOD + "qos = true\n", "9: route[0].qos: found the boolean true, expected an integer"),
         (GOOD + "qos = 1979-05-27\n", "9: route[0].qos: found a date or time, expected an integer"),
         (GOOD + "keep = 5\n", "9: route[0].keep: found the integer 5, expected a text in quotes"),
-        (GOOD + 'decoder = "jsn"\n', '"protobuf"; did you mean "json"?'),
+        (GOOD + 'decoder = "jsn"\n', '"avro"; did you mean "json"?'),
         (GOOD + 'fields = "t"\n', '9: route[0].fields: found the text "t", expected an array of texts'),
         (GOOD + 'fields = ["t", "t"]\n', '9: route[0].fields: "t" stands in the array twice: remove one'),
         (GOOD + 'fields = ["t", 1]\n', "9: route[0].fields: found the integer 1, in an array of texts"),
@@ -221,6 +221,8 @@ def test_a_fault_names_line_key_what_was_found_and_what_to_write(text, expected)
             GOOD + "decoder = 'protobuf'\n[route.protobuf]\nmessage = 'a.B'\n",
             "protobuf.descriptor_file: is needed by the decoder protobuf",
         ),
+        (GOOD + "decoder = 'avro'\n", "avro.schema_file: is needed by the decoder avro"),
+        (GOOD + "[route.avro]\nschema_file = 'a'\n", "a payload of the decoder json is no Avro"),
         (GOOD + "[route.sparkplug]\nrebirth = false\n", "a payload of the decoder json is no Sparkplug"),
         (GOOD + "decoder = 'scalar'\n[route.time]\nfield = 't'\n", "a payload of the decoder scalar has no time field"),
         (GOOD + "decoder = 'scalar'\nfields = ['t']\n", "a payload of the decoder scalar has no fields to take"),
@@ -279,6 +281,7 @@ def test_every_option_that_names_a_file_is_resolved() -> None:
         "route": schema.Route,
         "region": schema.Region,
         "receiver": schema.Receiver,
+        "route.avro": schema.Avro,
         "route.protobuf": schema.Protobuf,
     }
     named = {

@@ -123,3 +123,16 @@ def test_a_protobuf_message_is_read_by_its_descriptor_set() -> None:
         pass
     (batch,) = pipeline.finish(NOW, 2).batches
     assert batch.rows == {"plant/a": ([NOW], [{"t": 21.5}])}
+
+
+def test_avro_data_is_read_by_its_schema() -> None:
+    schema_ = {"type": "record", "name": "Reading", "fields": [{"name": "t", "type": "double"}]}
+    route = schema.Route(name="raw", topics=("#",), lane="t", decoder="avro", avro=schema.Avro(schema_file="s.avsc"))
+    lanes, material = (schema.Lane(name="t"),), Material({"s.avsc": json.dumps(schema_).encode()}, {})
+    pipeline = Pipeline((route,), lanes, schema.Broker(), "n", 1, material)
+    payload = struct.pack("<d", 21.5)
+    group = MessageGroup(NOW, 1, CLOCK_SYNCHRONISED, 1, False, ["plant/a"], [payload], [1], [QOS1], {})
+    for _ in pipeline.apply(group, 0):
+        pass
+    (batch,) = pipeline.finish(NOW, 2).batches
+    assert batch.rows == {"plant/a": ([NOW], [{"t": 21.5}])}
