@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+from gateway.config import schema
+
 CATALOGUE = Path(__file__).resolve().parents[1] / "fixtures" / "messages"
-ENDING = ".expected.json"
+NO_MESSAGES = (".expected.json", ".desc", ".proto", ".avsc", ".md")
 
 CONTRACT_FILE = "contract.json"
 FILES = {
@@ -15,11 +17,17 @@ FILES = {
         "required": ["a"],
         "additionalProperties": true,
         "properties": {"a": {"type": "number", "maximum": 100}, "s": {"type": "string", "pattern": "^[a-z]*$"}}
-    }"""
+    }""",
+    "kinds.desc": (CATALOGUE / "protobuf" / "kinds.desc").read_bytes(),
+    "climate.avsc": (CATALOGUE / "avro" / "climate.avsc").read_bytes(),
+    "kinds.avsc": (CATALOGUE / "avro" / "kinds.avsc").read_bytes(),
 }
-"""What routes name."""
+"""What routes name. The schemas called kinds hold every type, and themselves."""
 
-OPTIONS: dict[str, dict[str, object]] = {}
+OPTIONS: dict[str, dict[str, object]] = {
+    "protobuf": {"protobuf": schema.Protobuf(descriptor_file="kinds.desc", message="kinds.Kinds")},
+    "avro": {"avro": schema.Avro(schema_file="kinds.avsc")},
+}
 """What a route of a format needs besides its decoder's name."""
 
 ROWS = (

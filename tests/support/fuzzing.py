@@ -21,7 +21,6 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import isfinite
-from pathlib import Path
 from typing import get_args, get_type_hints
 
 from gateway.config import schema
@@ -31,7 +30,7 @@ from gateway.decode.sparkplug.decoder import Sparkplug
 from gateway.errors import DecodeError, ExpressionError
 from gateway.process.expression import compile_condition
 from tests.support import fuzz_seeds
-from tests.support.fuzz_seeds import CATALOGUE, CONTRACT_FILE, ENDING, EXTREMES, HEAVY, SEEDS, TOKENS
+from tests.support.fuzz_seeds import CATALOGUE, CONTRACT_FILE, EXTREMES, HEAVY, NO_MESSAGES, SEEDS, TOKENS
 
 ARRIVAL_NS = 1_780_000_000 * 10**9
 TOPIC = "fuzz/line1/sensor7"
@@ -109,6 +108,8 @@ def targets() -> dict[str, Target]:
         routes[f"{name} rows"] = _route(name, rows=".")
         routes[f"{name} inner rows"] = _route(name, rows="e.a")
         routes[f"{name} contract"] = _route(name, schema_file=CONTRACT_FILE)
+    single = schema.Avro(schema_file="climate.avsc", framing="single-object")
+    routes["avro single-object"] = schema.Route(name="fuzz", topics=("#",), lane="fuzz", decoder="avro", avro=single)
     found = {name: Target(name, _decoder(route), _judge_rows, seeds_of(name)) for name, route in routes.items()}
     found[SPARKPLUG] = Target(SPARKPLUG, _sparkplug, _judge_rows, seeds_of(SPARKPLUG))
     found[EXPRESSION] = Target(
@@ -132,9 +133,10 @@ def seeds_of(name: str) -> tuple[bytes, ...]:
     """Return payloads to begin with: the format's own, and those of the catalogue in the same encoding."""
     format_name = name.partition(" ")[0]
     encoding = next((word for word in ("json", "cbor", "msgpack") if word in format_name), "")
-    files = sorted(path for path in CATALOGUE.glob("*/*") if not path.name.endswith(ENDING))
+    files = sorted(path for path in CATALOGUE.glob("*/*") if not path.name.endswith(NO_MESSAGES))
     wanted = [path for path in files if format_name == path.parent.name or (encoding and path.suffix == f".{encoding}")]
-    return tuple(SEEDS.get(format_name, ())) + tuple(map(Path.read_bytes, wanted))
+    topic = b"\x01" if name == SPARKPLUG else b""
+    return (*SEEDS.get(format_name, ()), *(topic + path.read_bytes() for path in wanted))
 
 
 def _decoder(route: schema.Route) -> Callable[[Limits], Attempt]:
