@@ -234,7 +234,7 @@ def test_an_avro_message_cut_anywhere_is_refused(example) -> None:
 @pytest.mark.parametrize(
     ("schema", "payload", "reason"),
     [
-        (of(["null", "int"]), b"\x01", "malformed_avro"),
+        (of(["int", "null"], "int"), b"\x01\x02", "malformed_avro"),
         (of(["null", "int"]), b"\x04\x02", "malformed_avro"),
         (of({"type": "enum", "name": "e", "symbols": ["A"]}), b"\x01", "malformed_avro"),
         (of({"type": "enum", "name": "e", "symbols": ["A"]}), b"\x02", "malformed_avro"),
@@ -365,6 +365,13 @@ def test_as_many_fields_as_a_row_may_have_are_taken_whatever_holds_them() -> Non
     datum = {"a": [{"x": n, "y": [n]} for n in range(100)]}
     assert len(decode(written(of(rows), datum))) == 200
     assert reason_of(decode, written(of(rows), {"a": [*datum["a"], {"z": 1}]})) == "too_many_fields"
+
+
+def test_what_lies_beside_does_not_count_as_depth() -> None:
+    record = {"type": "record", "name": "e", "fields": [{"name": "x", "type": {"type": "map", "values": "int"}}]}
+    schema = of({"type": "array", "items": record}, {"type": "array", "items": "e"}, "e")
+    datum = {"a": [{"x": {"y": 1}}] * 9, "b": [{"x": {}}], "c": {"x": {"z": 2}}}
+    assert avro.decoder(Limits(depth_max=4), schema)(written(schema, datum)) == flat(datum)
 
 
 def test_data_is_nested_as_deep_as_allowed_and_only_wanted_fields_are_taken() -> None:

@@ -97,6 +97,15 @@ def test_a_birth_forgets_what_earlier_ones_said_even_when_it_cannot_be_read(seco
     assert len(sparkplug.take_requests()) == 1
 
 
+def test_a_birth_of_a_device_that_cannot_be_read_forgets_what_was_known_of_the_device_alone() -> None:
+    sparkplug = decoder()
+    sparkplug.decode(birth(1), NBIRTH, 0)
+    sparkplug.decode(payload(metric("p", alias=9, datatype=DOUBLE), seq=1), DBIRTH, 0)
+    assert refused(sparkplug, payload(metric(datatype=DOUBLE), seq=2), DBIRTH) == "name_missing"
+    assert refused(sparkplug, payload(metric(alias=9, double_value=1.0), seq=3), DDATA) == "birth_missing"
+    assert rows_of(sparkplug.decode(data(1, seq=4), NDATA, 0)) == [{"m1": 5}]
+
+
 def test_values_that_cannot_be_read_do_not_undo_what_a_birth_taught() -> None:
     sparkplug = decoder()
     said = payload(metric("x", alias=1, datatype=DOUBLE, double_value=float("nan")), seq=0)
@@ -146,7 +155,8 @@ def test_the_number_of_metrics_is_bounded_over_all_edge_nodes_and_within_one() -
             payload(*[metric("x", alias=n, datatype=3) for n in range(9)]), f"spBv1.0/g/DBIRTH/9/n{device}", 0
         )
         assert sparkplug.memory.metrics <= 20
-    assert len(sparkplug.memory) == 1
+    kept = [record for record in sparkplug.state() if record[0] == "m"]
+    assert (len(sparkplug.memory), len(kept) <= 20) == (1, True)
     assert refused(sparkplug, birth(*range(20)), NBIRTH) == "too_many_metrics"
 
 
