@@ -10,8 +10,10 @@ The code in the order in which a message passes it:
     ingest         what the local broker sent → groups of messages, acknowledged after the journal has them
     journal        the log of inputs, group commit, checkpoints, replay
     recovery       a start: checkpoint and replay through the same pipeline
+    trial          recorded input through a configuration that is not at work
     process        the deterministic pipeline: route, filter, sample, aggregate
     decode         payload → rows, one file per format
+    schemas        contracts that payloads keep, and whether a change of one is compatible
     quarantine     what no decoder could take, kept for a person
     batch          readings → columns → one sealed envelope, and back
     spool          the durable ring: lanes of segments, a cursor per region
@@ -21,7 +23,7 @@ The code in the order in which a message passes it:
     demo           a whole site and region on one machine, cut and killed, with the books at the end
 
     model, ledger  what flows, and where it may end
-    errors, clock, collector, disk, frame, channel   what everything stands on
+    errors, clock, collector, disk, flash, medium, pressure, frame, lock, channel   what everything stands on
 
 Imports run from `cli` downwards, never back; `tests/unit/test_style.py` checks it.
 """
