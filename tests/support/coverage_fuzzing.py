@@ -25,7 +25,7 @@ def main() -> None:
     with atheris.instrument_imports(include=["gateway"]):
         from tests.support import fuzzing  # noqa: PLC0415  # it must be instrumented
     target = fuzzing.targets()[name]
-    turns = cycle([(limits, target.make(limits)) for limits in (fuzzing.ROOMY, fuzzing.TIGHT)])
+    turns = cycle([(limits, target.make(limits)) for limits in fuzzing.LIMITS])
 
     def one_input(data: bytes) -> None:
         limits, attempt = next(turns)

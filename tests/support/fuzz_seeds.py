@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
+
+import cbor2
+import msgspec
 
 from gateway.config import schema
 
@@ -88,6 +92,16 @@ _SPARKPLUG = (
 )
 """The first byte says on which topic the others come, see `fuzzing`."""
 
+_TOO_MUCH = (
+    {str(number): 1 for number in range(300)},
+    {"a": {str(number): 1 for number in range(300)}},
+    {"a": 1, "n" * 300: 1},
+    {"a": {"n" * 300: 1}, "t": 2},
+    {"a": {"b": {"c": 1}}, "t": 2},
+    [{"a": {"b": [1, 2, 3, 4, 5]}, "n" * 300: 1}],
+)
+"""Documents that are only a little beyond limits."""
+
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "json": (
         b'{"a":1,"temperature":21.5,"ok":true,"s":"good","n":null,"deep":{"x":[1,2,{"y":3}]}}',
@@ -97,6 +111,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b'{"a:b":"c:d","\\u0061":1,"a":2}',
         b'{"a":"\\ud83d\\ude00","b":"\\ud800"}',
         b"\xef\xbb\xbf{}",
+        *(json.dumps(document).encode() for document in _TOO_MUCH),
     ),
     "cbor": (
         bytes.fromhex("a3616101617411626f6bf5"),
@@ -106,6 +121,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         bytes.fromhex("81a1616101"),
         bytes.fromhex("d9d9f7a16161c24101"),
         bytes.fromhex("d81ca16161d81d00"),
+        *map(cbor2.dumps, _TOO_MUCH),
     ),
     "msgpack": (
         bytes.fromhex("83a16101a17411a26f6bc3"),
@@ -113,16 +129,27 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         bytes.fromhex("92 81a16101 81a16102".replace(" ", "")),
         bytes.fromhex("81a161cb7ff0000000000000"),
         bytes.fromhex("81a161d6ff00000000"),
+        *map(msgspec.msgpack.encode, _TOO_MUCH),
     ),
     "scalar": (b"21.5", b"-7", b"true", b"null", b"nan", b" 1e5 ", b"\xff", b"9223372036854775807", b"1" * 5000, b"on"),
     "senml-json": (b'[{"bn":"urn:dev:ow:1/","bt":1e9,"bv":2,"bs":1},{"n":"a","v":1,"t":-5},{"n":"d","vd":"AQI"}]',),
-    "senml-cbor": (bytes.fromhex("83a2216161228101a20061620201a2 0061630201".replace(" ", "")),),
+    "senml-cbor": (
+        bytes.fromhex("81a200616102c482197fff01"),
+        bytes.fromhex("81a200616102f97e00"),
+        bytes.fromhex("83a2216161228101a20061620201a2 0061630201".replace(" ", "")),
+    ),
     "sparkplug": _SPARKPLUG,
     "line": (
+        b"m " + b"n" * 300 + b"=1",
         b"weather,location=us-midwest temperature=82,ok=t 1465839830100400200",
         b'a\\ b,t\\,g=v\\=1 f="te\\"xt",i=5i,u=6u,b=false\n# comment\n\nm x=1',
     ),
-    "csv": (b"time,temperature,ok\n1,21.5,true\n2,,false\n", b'a;b\r\n"x ""y""\n z";1\r\n', b"\xef\xbb\xbf1,2,3"),
+    "csv": (
+        b"n" * 300 + b"\n1",
+        b"time,temperature,ok\n1,21.5,true\n2,,false\n",
+        b'a;b\r\n"x ""y""\n z";1\r\n',
+        b"\xef\xbb\xbf1,2,3",
+    ),
     "raw": (b"abc", b"\x00\xff"),
     "expression": (
         b"temperature > -40 and q == 'good'",
@@ -311,6 +338,7 @@ HEAVY: tuple[bytes, ...] = (
     b"," * 60_000,
     b'"' * 60_000,
     b"m x=1\n" * 10_000,
+    b"m a=" + b"1" * 20_000 + b"x",
     b"1,2\n" * 15_000,
 )
 """Payloads of about 64 KiB that are as deep, as wide or as full of small things as their format allows."""

@@ -41,7 +41,8 @@ SPARKPLUG_TOPICS = tuple(
     for kind in ("NBIRTH", "NDATA", "DBIRTH", "DDATA", "DDEATH", "NDEATH")
 )
 ROOMY = Limits()
-TIGHT = Limits(fields=("value", "a", "t", "temperature"), field_count_max=4, depth_max=2)
+LIMITS = (ROOMY, Limits(field_count_max=4, depth_max=2), Limits(fields=("value", "a", "t", "temperature")))
+"""Inputs are tried under these in turn."""
 
 IS_LONG = bool(os.environ.get("GATEWAY_LONG"))
 INPUT_BYTES_MAX = (64 if IS_LONG else 4) * 1024
@@ -244,7 +245,7 @@ class Fuzzer:
         self.report = Report()
         self._chance = random.Random(f"{target.name} {seed}")
         self._known = list(target.seeds)
-        self._turns = [(limits, target.make(limits), target.make(limits)) for limits in (ROOMY, TIGHT)]
+        self._turns = [(limits, target.make(limits), target.make(limits)) for limits in LIMITS]
 
     def run(self, inputs: int) -> Report:
         """Try so many inputs, the seeds first. Raises `AssertionError`, and what the target should not raise."""
@@ -256,8 +257,8 @@ class Fuzzer:
 
     def _inputs(self) -> Iterator[bytes]:
         for seed in (*self.target.seeds, *HEAVY):
-            yield seed[: self.target.bytes_max]
-            yield seed[: self.target.bytes_max]  # for the other limits
+            for _ in LIMITS:
+                yield seed[: self.target.bytes_max]
         while True:
             yield self._mutated()
 
@@ -272,7 +273,7 @@ class Fuzzer:
         self.report.inputs += len(inputs)
 
     def _judged(self, number: int, data: bytes) -> Answer:
-        limits, attempt, _ = self._turns[number % 2]
+        limits, attempt, _ = self._turns[number % len(LIMITS)]
         try:
             answer = self._timed(attempt, data)
             kind = self.target.judge(answer, limits)
@@ -305,7 +306,7 @@ class Fuzzer:
         tracemalloc.start(1)
         try:
             for number, (data, answer) in enumerate(zip(inputs, answers, strict=True)):
-                attempt = self._turns[number % 2][2]
+                attempt = self._turns[number % len(LIMITS)][2]
                 before = tracemalloc.get_traced_memory()[0]
                 tracemalloc.reset_peak()
                 again = attempt(data)
