@@ -5,7 +5,7 @@ receiver can hold what it got against what the node says it sent. Two equations 
 `residuals` computes what is left of them; anything but zero is a defect:
 
     messages in  = decoded + quarantined.* + shed.* + unrouted + duplicate
-    readings in  = decoded readings + emitted by windows
+    readings in  = decoded readings + emitted by windows + added as tags
                  = filtered + duplicate + sampled_out + under_pressure + aggregated + late + sealed
                    + open (in builders, not yet sealed, or held back by swinging doors)
 
@@ -29,6 +29,7 @@ SHED_RATE: Final = SHED + "rate_limit"
 
 READ: Final = "reading.decoded"
 EMITTED: Final = "reading.emitted"
+TAGGED: Final = "reading.tagged"
 FILTERED: Final = "reading.filtered"
 DUPLICATE_READING: Final = "reading.duplicate"
 UNDER_PRESSURE: Final = "reading.under_pressure"
@@ -59,5 +60,5 @@ def residuals(ledger: Ledger, open_readings: int) -> tuple[int, int]:
     messages = ledger.get(RECEIVED, 0) - sum(ledger.get(fate, 0) for fate in fates)
     messages -= total(ledger, QUARANTINED) + total(ledger, SHED)
     ends = (FILTERED, DUPLICATE_READING, SAMPLED_OUT, UNDER_PRESSURE, AGGREGATED, LATE, SEALED)
-    readings = ledger.get(READ, 0) + ledger.get(EMITTED, 0) - sum(ledger.get(fate, 0) for fate in ends)
+    readings = sum(ledger.get(source, 0) for source in (READ, EMITTED, TAGGED)) - sum(ledger.get(fate, 0) for fate in ends)
     return messages, readings - open_readings

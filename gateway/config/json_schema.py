@@ -87,5 +87,6 @@ def _type(option: Option) -> dict[str, Any]:
         "texts": {**texts, "items": {"type": "string", "minLength": 1}},
         "choices": {**texts, "items": {"enum": list(option.choices)}},
         "numbers": {"type": "object", "additionalProperties": {"type": "number"}},
+        "words": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}},
     }
     return types[option.kind]

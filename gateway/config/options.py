@@ -15,6 +15,7 @@ An option's `path` is its dotted TOML key without indices ("spool.lanes.bytes_ma
     texts     an array of texts                tuple of str
     choices   an array of some of the texts    tuple of str
     numbers   a table of numbers               dict of str → float, finite
+    words     a table of texts                 dict of str → str
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ Kind: TypeAlias = Literal[
     "texts",
     "choices",
     "numbers",
+    "words",
 ]
 
 _PLAIN: Final[dict[object, Kind]] = {int: "integer", float: "number", str: "text", bool: "boolean"}
@@ -169,8 +171,8 @@ def _kind(inner: Any, unit: str) -> tuple[Kind, tuple[str, ...], type[Section] |
         many: dict[Kind, Kind] = {"choice": "choices", "text": "texts", "table": "tables"}
         return many[kind], choices, table
     if origin is dict:
-        assert parts == (str, float)
-        return "numbers", (), None
+        assert parts in {(str, float), (str, str)}
+        return "numbers" if parts[1] is float else "words", (), None
     if isinstance(inner, type) and issubclass(inner, Struct):
         assert issubclass(inner, Section)
         return "table", (), inner

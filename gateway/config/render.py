@@ -36,6 +36,7 @@ _WRITTEN: Final = {
     "boolean": "boolean",
     "texts": "array of texts",
     "numbers": "table of numbers",
+    "words": "table of texts",
 }
 
 _EXAMPLES: Final = {
@@ -45,6 +46,8 @@ _EXAMPLES: Final = {
     "route.topics": '["sensors/#"]',
     "route.lane": '"telemetry"',
     "route.field.name": '"temperature"',
+    "route.tag.topics": '["sensors/hall-4/#"]',
+    "route.tag.fields": '{line = "A"}',
     "route.limit.messages_per_second": "10",
     "route.window.size": '"1m"',
     "region.name": '"centre"',

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gateway.config import schema
 from gateway.config.units import parse_duration, parse_size
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gateway.config.options import Kind, Option
+
+T = TypeVar("T")
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -64,6 +66,7 @@ def expected(option: Option) -> str:
         "texts": 'an array of texts like ["a", "b"]',
         "choices": f"an array of some of {_listed(option.choices)}",
         "numbers": "a table of numbers like {temperature = 0.5}",
+        "words": 'a table of texts like {line = "A"}',
         "table": "a table",
         "tables": "an array of tables",
     }
@@ -192,14 +195,22 @@ def _choices(option: Option, raw: object) -> tuple[str, ...]:
 
 
 def _numbers(option: Option, raw: object) -> Mapping[str, float]:
+    return _each(option, raw, _number, "a number")
+
+
+def _words(option: Option, raw: object) -> Mapping[str, str]:
+    return _each(option, raw, _text, "a text")
+
+
+def _each(option: Option, raw: object, read: Callable[[Option, object], T], what: str) -> Mapping[str, T]:
     if not isinstance(raw, dict):
         raise _mismatch(option, raw)
     values = {}
     for name, value in raw.items():
         try:
-            values[name] = _number(option, value)
+            values[name] = read(option, value)
         except ValueError as error:
-            raise ValueError(f'"{name}": {str(error).replace(expected(option), "a number")}') from None
+            raise ValueError(f'"{name}": {str(error).replace(expected(option), what)}') from None
     return values
 
 
@@ -214,4 +225,5 @@ _READERS: Final[dict[Kind, Callable[[Option, object], Any]]] = {
     "texts": _texts,
     "choices": _choices,
     "numbers": _numbers,
+    "words": _words,
 }

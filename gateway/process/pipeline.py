@@ -35,6 +35,7 @@ from gateway.ledger import (
     SEALED,
     SHED,
     SHED_RATE,
+    TAGGED,
     UNDER_PRESSURE,
     UNROUTED,
     count,
@@ -48,13 +49,12 @@ from gateway.process.state import Part, restore_slice, slices
 from gateway.process.topics import topic_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from gateway.config import schema
     from gateway.model import Entry, Ledger, Row
     from gateway.process.material import Material
     from gateway.process.plan import Taken
-    from gateway.process.swinging_door import Released
     from gateway.process.window import Windows
 
 SLICE_MESSAGES_MAX: Final = 256
@@ -293,6 +293,8 @@ class Pipeline:
             if not is_kept:
                 count(ledger, FILTERED, readings)
             elif not route.has_steps or self._passes(place, route, time_ns, row):
+                if route.tags is not None:
+                    self._tag(route.tags[place.topic], row)
                 text_bytes = 0
                 for value in row.values():
                     if value.__class__ is str or value.__class__ is bytes:
@@ -317,7 +319,7 @@ class Pipeline:
             if route.samplers.steps.hold_back:
                 for released in plan.sampler.released():
                     readings -= len(released.row)
-                    self._append(route, released)
+                    self._store(route, *released)
             count(ledger, SAMPLED_OUT, readings - len(row) - route.samplers.open_readings)
         if row and route.is_pressed and plan.pressed is not None:
             readings = len(row)
@@ -389,15 +391,8 @@ class Pipeline:
         assert route.samplers is not None
         released = route.samplers.release(at)
         if released is not None:
-            self._append(route, released)
+            self._store(route, *released)
         return released is not None
-
-    def _append(self, route: CompiledRoute, released: Released) -> None:
-        builder = route.builder
-        route.readings_out += len(released.row)
-        builder.append(released.topic, released.time_ns, released.row, self._at)
-        if builder.is_full:
-            self._seal(builder)
 
     def _aggregate(self, route: CompiledRoute, windows: Windows, topic: str, time_ns: int, row: Row) -> None:
         """Take a row into the windows of its route, and give out what that closes."""
@@ -418,13 +413,26 @@ class Pipeline:
         return len(closed)
 
     def _emit(self, route: CompiledRoute, topic: str, time_ns: int, row: Row) -> None:
-        builder = route.builder
-        route.readings_out += len(row)
         count(self.ledger, EMITTED, len(row))
         if row:
-            builder.append(topic, time_ns, row, self._at, sum(map(_text_bytes, row.values())))
-            if builder.is_full:
-                self._seal(builder)
+            self._store(route, topic, time_ns, row)
+
+    def _store(self, route: CompiledRoute, topic: str, time_ns: int, row: Row) -> None:
+        """Bring a row that steps have made or held back to its lane."""
+        builder = route.builder
+        if route.tags is not None:
+            self._tag(route.tags[topic], row)
+        route.readings_out += len(row)
+        builder.append(topic, time_ns, row, self._at, sum(map(_text_bytes, row.values())))
+        if builder.is_full:
+            self._seal(builder)
+
+    def _tag(self, tags: Mapping[str, str], row: Row) -> None:
+        """Add to a row what the route says of its topic."""
+        before = len(row)
+        for name, text in tags.items():
+            row.setdefault(name, text)
+        count(self.ledger, TAGGED, len(row) - before)
 
     def _seal(self, builder: LaneBuilder) -> None:
         readings = builder.open_readings

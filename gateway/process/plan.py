@@ -22,7 +22,7 @@ from gateway.process.limits import Rate, Topics
 from gateway.process.route import TopicCache
 from gateway.process.sample import Steps
 from gateway.process.samplers import Samplers
-from gateway.process.topics import series_fault
+from gateway.process.topics import matches, series_fault
 from gateway.process.window import Windows
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class CompiledRoute:
         "records",
         "samplers",
         "series",
+        "tags",
         "time_of",
         "topics",
         "under_pressure",
@@ -103,6 +104,7 @@ class CompiledRoute:
         self.asks = route.sparkplug.rebirth
         self.series = TopicCache(partial(self._series_plan, limits.topic_bytes_max), SERIES_MAX)
         self.time_of = time_reader(route.time)
+        self.tags = TopicCache(partial(_tags_of, route.tag), SERIES_MAX) if route.tag else None
         self.changes = changes(route.field, material.keys.get(route.key_file))
         self.ahead_ns = route.time.ahead_ns
         self.keep = compile_condition(route.keep, route.keep_fault) if route.keep else None
@@ -155,6 +157,15 @@ class CompiledRoute:
         if fault:
             raise DecodeError("series_invalid", f"the payload names a series that cannot be used: {fault}")
         return Plan(topic, self)
+
+
+def _tags_of(tags: Sequence[schema.Tag], topic: str) -> dict[str, str]:
+    """Return the fields that are added to the rows of a topic."""
+    found: dict[str, str] = {}
+    for tag in tags:
+        if any(matches(pattern, topic) for pattern in tag.topics):
+            found = {**tag.fields, **found}
+    return found
 
 
 class Plan:

@@ -105,6 +105,13 @@ class Field(Section, frozen=True, kw_only=True):
     ] = "none"
 
 
+class Tag(Section, frozen=True, kw_only=True):
+    """Fields that are added to every row of some topics as it goes to its lane: what the payload does not say."""
+
+    topics: Annotated[tuple[str, ...], option("Topic filters; the series that a payload names is part of the topic.")]
+    fields: Annotated[dict[str, str], option("Field → text; a field that the row has already stays as it is.")]
+
+
 class Sample(Section, frozen=True, kw_only=True):
     """Which rows of a topic go on. All that are set apply, in the order of these options."""
 
@@ -319,6 +326,7 @@ class Route(Section, frozen=True, kw_only=True):
         ),
     ] = 0
     field: Annotated[tuple[Field, ...], option("Changes of single fields, in order.")] = ()
+    tag: Annotated[tuple[Tag, ...], option("Fields that are added; where several set one, the first does.")] = ()
     key_file: Annotated[
         str, option("File with the key that fields are hashed and encrypted under: 64 hex digits. Empty: none.")
     ] = ""

@@ -136,3 +136,19 @@ def test_avro_data_is_read_by_its_schema() -> None:
         pass
     (batch,) = pipeline.finish(NOW, 2).batches
     assert batch.rows == {"plant/a": ([NOW], [{"t": 21.5}])}
+
+
+def test_tags_are_added_to_every_row_that_goes_on_and_counted() -> None:
+    tags = (
+        schema.Tag(topics=("plant/+",), fields={"line": "A", "v": "no"}),
+        schema.Tag(topics=("#",), fields={"line": "B", "site": "north"}),
+        schema.Tag(topics=("other/#",), fields={"hall": "4"}),
+    )
+    pipeline, found = run(b'{"v": 1}', tag=tags)
+    assert found == [("plant/a", NOW, {"v": 1, "line": "A", "site": "north"})]
+    assert pipeline.ledger["reading.tagged"] == 2
+    window = schema.Window(size_ns=10**9, functions=("count",))
+    _, found = run(b'{"v": 1}', tag=tags, window=window)
+    assert found == [("plant/a", NOW, {"v.count": 1, "line": "A", "v": "no", "site": "north"})]
+    _, found = run(b'{"v": 1}', tag=tags, keep="v > 5")
+    assert found == [], "a tag alone is no row"
