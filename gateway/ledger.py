@@ -60,5 +60,5 @@ def residuals(ledger: Ledger, open_readings: int) -> tuple[int, int]:
     messages = ledger.get(RECEIVED, 0) - sum(ledger.get(fate, 0) for fate in fates)
     messages -= total(ledger, QUARANTINED) + total(ledger, SHED)
     ends = (FILTERED, DUPLICATE_READING, SAMPLED_OUT, UNDER_PRESSURE, AGGREGATED, LATE, SEALED)
-    readings = sum(ledger.get(source, 0) for source in (READ, EMITTED, TAGGED)) - sum(ledger.get(fate, 0) for fate in ends)
-    return messages, readings - open_readings
+    readings = sum(ledger.get(source, 0) for source in (READ, EMITTED, TAGGED))
+    return messages, readings - sum(ledger.get(fate, 0) for fate in ends) - open_readings
