@@ -11,10 +11,11 @@ publish. What it returns is final. A row is
 Reasons are short words that the ledger counts: `empty`, `malformed_json`, `malformed_cbor`, `not_utf8`,
 `not_an_object`, `not_finite`, `number_too_large`, `integer_too_large`, `duplicate_key`, `key_not_text`,
 `unsupported_type`, `too_deep`, `too_many_fields`, `field_name_too_long`, `no_fields`, `too_many_records`,
-`malformed_msgpack`, `path_missing`, `not_an_array`, `field_invalid`, `name_invalid`, `time_invalid`, `value_missing`,
-`value_ambiguous`, `must_understand`, `version_unsupported`, `version_mixed`, `malformed_protobuf`, `malformed_avro`,
-`schema_unknown`, `topic_invalid`, `compressed`, `seq_invalid`, `birth_missing`, `stale_death`, `name_missing`,
-`duplicate_alias`, `too_many_metrics`, `value_mismatch`, `array_invalid`, `dataset_invalid`.
+`malformed_msgpack`, `malformed_line`, `malformed_csv`, `schema_violated`, `path_missing`, `not_an_array`,
+`field_invalid`, `name_invalid`, `time_invalid`, `value_missing`, `value_ambiguous`, `must_understand`,
+`version_unsupported`, `version_mixed`, `malformed_protobuf`, `malformed_avro`, `schema_unknown`, `topic_invalid`,
+`compressed`, `seq_invalid`, `birth_missing`, `stale_death`, `name_missing`, `duplicate_alias`, `too_many_metrics`,
+`value_mismatch`, `array_invalid`, `dataset_invalid`.
 """
 
 from __future__ import annotations

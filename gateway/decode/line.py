@@ -33,7 +33,7 @@ _FIELD: Final = re.compile(r'((?:[^\\,= \n]|\\[^\n])++)=("(?:[^"\\]++|\\.)*+"|[^
 _TIME: Final = re.compile(r" +(-?[0-9]{1,19})(?![0-9])")
 _END: Final = re.compile(r" *\r?(?:\n|\Z)")
 
-_FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_FLOAT: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
 _INTEGER: Final = re.compile(r"([+-]?[0-9]{1,20})[iu]")
 _WORDS: Final = {
     **dict.fromkeys(("t", "T", "true", "True", "TRUE"), True),

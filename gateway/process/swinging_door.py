@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from gateway.process.deadband import any_change, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gateway.model import Row, Value
 
@@ -196,9 +196,9 @@ class HeldBack:
             line.begin(line.held, line.held_ns)
         return released
 
-    def order(self) -> list[tuple[str, str]]:
-        """Return topic and field of each line, in order."""
-        return [(line.topic, line.field) for line in self.lines]
+    def order(self) -> Iterator[tuple[str, str]]:
+        """Yield topic and field of each line, in order; they may be many."""
+        return ((line.topic, line.field) for line in self.lines)
 
 
 class Doors:

@@ -107,3 +107,9 @@ def test_what_cannot_be_taken_has_its_reason(payload: bytes, reason: str) -> Non
 def test_a_fault_names_its_line_and_what_stands_there() -> None:
     with pytest.raises(DecodeError, match=r"line 3: expected a field, found 'x y=1'"):
         decode(b"m a=1\n\nm x y=1\n")
+
+
+def test_digits_without_end_cost_no_more_than_other_bytes() -> None:
+    for payload in (b"m a=" + b"1" * 500_000 + b"x 1", b"m a=" + b"1" * 500_000, b"m a=1." + b"1" * 500_000 + b"e 1"):
+        with pytest.raises(DecodeError):
+            decode(payload)
