@@ -64,6 +64,7 @@ class _Daemon:
         self._ready = ready
         self._next: schema.Gateway | None = config
         self._stop: Callable[[], None] = lambda: None
+        self._is_ending = False
         self._reloads = {"taken": 0, "refused": 0}
         self._refusal = ""
 
@@ -101,6 +102,8 @@ class _Daemon:
             loop.call_later(STOP_S, work.cancel)
 
         self._stop, self._ready = stop, lambda: log.info("the new configuration is at work")
+        if self._is_ending or self._next is not None:
+            stop()  # a signal came while the flow was built
         try:
             await work
         except asyncio.CancelledError:
@@ -110,7 +113,7 @@ class _Daemon:
 
     def _end(self) -> None:
         log.info("stopping")
-        self._next = None
+        self._is_ending, self._next = True, None
         self._stop()
 
     def _reload(self) -> None:
@@ -125,8 +128,9 @@ class _Daemon:
         self._reloads["taken"] += 1
         self._refusal = ""
         log.info("taking up the new configuration")
-        self._next = config
-        self._stop()
+        if not self._is_ending:
+            self._next = config
+            self._stop()
 
     def _acceptable(self) -> schema.Gateway:
         """Return what the file says now. Raises `ConfigError` when this process cannot take it up."""

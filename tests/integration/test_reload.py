@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,3 +136,18 @@ def test_nothing_is_lost_while_the_configuration_changes_under_load(tmp_path: Pa
         sensor.wait_until_at_most()
         wait_for(lambda: len(site.readings()) == total, "the region has everything", 30)
         assert sorted(one.value for one in site.readings()) == list(range(total))
+
+
+def test_a_signal_to_stop_is_heard_at_any_moment_of_a_start(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "local") as local, Site(tmp_path, ROUTES, broker_port=local.port) as site:
+        ends = set()
+        for twentieths in range(2, 20):
+            site.daemon.spawn()
+            process = site.daemon.process
+            assert process is not None
+            time.sleep(twentieths / 20)
+            process.send_signal(signal.SIGTERM)
+            ends.add(process.wait(20))
+            site.daemon.process = None
+        assert ends <= {0, -signal.SIGTERM}, "it ended by itself, or before it could hear"
+        assert 0 in ends
