@@ -157,19 +157,17 @@ class Spool:
                 ring.contents.books.imported = end
             self._save()
 
-    def import_gap(self, gap: Gap, at: int) -> Appended:
+    def import_gap(self, gap: Gap, at: int) -> None:
         """Take up what another ring had lost, at the node's own time `at`; durable on return. Raises `StoreError`.
 
         So is what came before it: the books must not be ahead of the batches, or those would be taken for lost.
         """
         ring = self._rings[gap.lane]
         with self._writing:
-            if gap.first <= ring.contents.head.sequence:
-                return Appended.KNOWN
-            ring.sync(at)
-            ring.take_gap(gap)
-            self._save()
-        return Appended.STORED
+            if gap.first > ring.contents.head.sequence:
+                ring.sync(at)
+                ring.take_gap(gap)
+                self._save()
 
     def newest(self, lane: str) -> SealedBatch | None:
         """Return the last batch that was stored in a lane, if it is still there and can be read."""

@@ -64,7 +64,8 @@ def import_archive(
         spool.sync(at)
         for region in config.region:
             for lane, place in manifest.regions.get(region.name, {}).items():
-                spool.acknowledge(region.name, lane, place.sequence)
+                if lane in manifest.lanes:  # of other lanes this box may have batches of its own
+                    spool.acknowledge(region.name, lane, place.sequence)
         spool.save_cursors()
     finally:
         spool.close()

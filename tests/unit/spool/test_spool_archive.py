@@ -150,6 +150,22 @@ def test_a_lane_with_batches_of_its_own_takes_nothing(tmp_path: Path) -> None:
     assert spool.head(LANE) == 1
 
 
+def test_what_the_archive_says_of_other_lanes_moves_no_cursor(tmp_path: Path) -> None:
+    path, disk = tmp_path / "export.tar", FaultDisk()
+    place = archive.Position(CURSOR, 100, 0)
+    manifest = archive.Manifest("node", 10**18, regions={"one": {LANE: place, "alarm": place}})
+    archive.write(path, manifest, [batch(1, "alarm"), batch(2, "alarm")], lambda _: None)
+    spool = opened(disk)
+    for number in range(1, 4):
+        spool.append(batch(number))
+    spool.sync()
+    spool.close()
+    take(disk, path)
+    spool = opened(disk)
+    assert spool.cursor("one", LANE) == 0, "its own batches were never delivered"
+    assert spool.cursor("one", "alarm") == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "fault"),
     [
