@@ -86,12 +86,13 @@ class Capture:
 
     def _on_publishes(self, connection: Connection, packets: list[mqtt5.PublishPacket]) -> None:
         for packet in packets:
-            if self._messages >= self._bounds.messages or self._payload_bytes >= self._bounds.payload_bytes:
-                self._is_full.set()
+            if self._is_full.is_set():
                 break
             self._messages += 1
             self._payload_bytes += len(packet.payload)
             self._waiting.append(packet)
+            if self._messages >= self._bounds.messages or self._payload_bytes >= self._bounds.payload_bytes:
+                self._is_full.set()
         connection.acknowledge([packet.packet_id for packet in packets if packet.packet_id is not None])
 
     def _write(self, advance: Callable[[int], None]) -> None:
