@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.config import schema
 from gateway.config.finding import Finding, twice
+from gateway.config.region_checks import prefix_findings, region_findings
 from gateway.config.route_checks import route_findings
-from gateway.config.units import duration_text, size_text
-from gateway.process.topics import topic_fault
+from gateway.config.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,12 +43,12 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
     yield from twice("region", [region.name for region in config.region], ("region",))
     yield from route_findings(config.route, config.spool.lanes)
     for number, region in enumerate(config.region):
-        yield from _region(region, ("region", number))
+        yield from region_findings(region, ("region", number))
     if config.pressure.ring_low >= config.pressure.ring_high:
         sentence = "must lie below ring_high, or the pressure would come and go with every batch: lower it"
         yield Finding(sentence, (("pressure", "ring_low"), ("pressure", "ring_high")))
     if config.receiver is not None:
-        yield from _prefix(config.receiver.topic_prefix, ("receiver", "topic_prefix"))
+        yield from prefix_findings(config.receiver.topic_prefix, ("receiver", "topic_prefix"))
 
 
 def _roles(config: schema.Gateway) -> Iterator[Finding]:
@@ -138,22 +138,3 @@ def _lane(lane: schema.Lane, spool: schema.Spool, place: Place) -> Iterator[Find
     if lane.policy == "thin" and taken:
         sentence = f'"{min(taken)}" is the name of the lane that its coarser batches go to: name that other lane'
         yield Finding(f"{sentence} otherwise", ((*place, "policy"),))
-
-
-def _region(region: schema.Region, place: Place) -> Iterator[Finding]:
-    if region.lag_bytes_max and region.required:
-        sentence = "bounds what an optional region may hold back, and this one is required: remove it"
-        yield Finding(f"{sentence}, or set required = false", ((*place, "lag_bytes_max"), (*place, "required")))
-    if region.backoff_min_ns > region.backoff_max_ns:
-        low, high = duration_text(region.backoff_min_ns), duration_text(region.backoff_max_ns)
-        sentence = f"{low} is more than backoff_max, {high}: lower it, or raise that"
-        yield Finding(sentence, ((*place, "backoff_min"), (*place, "backoff_max")))
-    yield from _prefix(region.topic_prefix, (*place, "topic_prefix"))
-
-
-def _prefix(prefix: str, place: Place) -> Iterator[Finding]:
-    fault = topic_fault(prefix)
-    if not fault and (prefix.startswith(("$", "/")) or prefix.endswith("/")):
-        fault = "it has a $ in front or a / at an end"
-    if fault:
-        yield Finding(f'"{prefix}" cannot begin a topic, {fault}: correct it', (place,))

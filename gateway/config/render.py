@@ -59,7 +59,7 @@ _EXAMPLES: Final = {
     "receiver.tls_certificate": '"pki/receiver.pem"',
     "receiver.tls_key": '"pki/receiver.key"',
 }
-"""What the example file says where an option has no default, or one that shows nothing."""
+"""What the example file says where an option has no default, or one that does not do or shows nothing."""
 
 _OPTIONAL_TABLES: Final = frozenset(
     {
@@ -69,6 +69,10 @@ _OPTIONAL_TABLES: Final = frozenset(
         "route.under_pressure",
         "route.under_pressure.sample",
         "route.window",
+        "region.kafka",
+        "region.amqp",
+        "region.nats",
+        "region.webhook",
         "receiver",
     }
 )
@@ -163,7 +167,7 @@ def _bounds(option: Option) -> str:
 
 
 def example() -> str:
-    """Return a file to start from: every option with its sentence, those with a default commented out."""
+    """Return a file to start from: every option with its sentence, those whose default does commented out."""
     parts = [f"# An example of every option, {_GENERATED}.\n"]
     for path, table in tables():
         assert table.section is not None
@@ -172,7 +176,7 @@ def example() -> str:
         for option in options(table.section, path):
             if option.section is None:
                 value = _EXAMPLES.get(option.path) or option.text(option.default)
-                hidden = mark or ("" if option.required else "#")
+                hidden = mark or ("" if option.required or option.path in _EXAMPLES else "#")
                 parts.append(f"# {_remark(option)}\n{hidden}{option.key} = {value}\n")
     return "".join(parts)
 

@@ -132,7 +132,7 @@ class MirrorDriver:
         context = await asyncio.get_running_loop().run_in_executor(self._readers, self._credentials.context)
         async with mqtt.connected(
             region.host,
-            region.port,
+            region.usual_port,
             f"edge-gateway-{self._node}-{region.name}",
             wire.acknowledgement_topic(region.topic_prefix, self._node),
             context,

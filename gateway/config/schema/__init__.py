@@ -11,6 +11,9 @@ from typing import Annotated, Final
 
 from msgspec import field
 
+from gateway.config.schema.amqp import Amqp
+from gateway.config.schema.kafka import Kafka
+from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.region import Receiver, Region
 from gateway.config.schema.route import (
@@ -30,11 +33,13 @@ from gateway.config.schema.route import (
     UnderPressure,
     Window,
 )
+from gateway.config.schema.webhook import Webhook
 from gateway.config.section import Section, option
 
 __all__ = [
     "NAME_OPTIONS",
     "PATH_OPTIONS",
+    "Amqp",
     "Avro",
     "Broker",
     "Csv",
@@ -42,9 +47,11 @@ __all__ = [
     "Field",
     "Gateway",
     "Journal",
+    "Kafka",
     "Lane",
     "Limit",
     "Line",
+    "Nats",
     "Node",
     "Pressure",
     "Protobuf",
@@ -58,6 +65,7 @@ __all__ = [
     "Tag",
     "Time",
     "UnderPressure",
+    "Webhook",
     "Window",
     "thin_lane",
 ]
@@ -105,6 +113,9 @@ PATH_OPTIONS: Final = frozenset(
         "region.tls_ca",
         "region.tls_certificate",
         "region.tls_key",
+        "region.password_file",
+        "region.webhook.key_file",
+        "region.webhook.token_file",
         "receiver.tls_ca",
         "receiver.tls_certificate",
         "receiver.tls_key",

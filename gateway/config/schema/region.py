@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
+from msgspec import field
+
+from gateway.config.schema.amqp import Amqp
+from gateway.config.schema.kafka import Kafka
+from gateway.config.schema.nats import Nats
+from gateway.config.schema.webhook import Webhook
 from gateway.config.section import DURATION, GIB, KIB, MIB, MS, SIZE, Name, S, Section, option
+
+USUAL_PORTS: Final = {"mqtt": 8883, "amqp": 5671, "nats": 4222}
+"""By transport, for those that are found by `host` and `port`."""
 
 
 class Region(Section, frozen=True, kw_only=True):
     """One central site that receives every batch."""
 
     name: Annotated[Name, option("Name of the region, for cursors and messages.")]
-    host: Annotated[str, option("Host name of the region's MQTT 5 broker; its certificate must name it.")]
-    port: Annotated[int, option("TCP port of the region's broker.", low=1, high=65535)] = 8883
+    transport: Annotated[
+        Literal["mqtt", "kafka", "amqp", "nats", "webhook"],
+        option("Kind of broker or server there; all but mqtt are extras of the package."),
+    ] = "mqtt"
+    host: Annotated[
+        str, option("Host name of the region's broker (mqtt, amqp, nats); its certificate must name it.")
+    ] = ""
+    port: Annotated[
+        int,
+        option(
+            "TCP port of the region's broker; 0 means the usual one: 8883, amqp 5671, nats 4222.", low=0, high=65535
+        ),
+    ] = 0
     tls_ca: Annotated[str, option("PEM file of the only CA that may have signed the broker's certificate.")]
-    tls_certificate: Annotated[str, option("PEM file of this node's certificate.")]
-    tls_key: Annotated[str, option("PEM file of the key to `tls_certificate`.")]
-    topic_prefix: Annotated[str, option("First levels of all topics at the region.")] = "edge/v1"
+    tls_certificate: Annotated[str, option("PEM file of this node's certificate; needed by mqtt.")] = ""
+    tls_key: Annotated[str, option("PEM file of the key to `tls_certificate`.")] = ""
+    username: Annotated[str, option("User name at the broker, where it wants one.")] = ""
+    password_file: Annotated[str, option("File with the password to `username`.")] = ""
+    topic_prefix: Annotated[str, option("First levels of all MQTT topics at the region.")] = "edge/v1"
+    kafka: Annotated[Kafka, option("Kafka.")] = field(default_factory=Kafka)
+    amqp: Annotated[Amqp, option("RabbitMQ.")] = field(default_factory=Amqp)
+    nats: Annotated[Nats, option("NATS JetStream.")] = field(default_factory=Nats)
+    webhook: Annotated[Webhook, option("HTTPS.")] = field(default_factory=Webhook)
     acknowledge: Annotated[
         Literal["receiver", "broker"],
-        option("What moves the cursor: the receiver's word after its durable write, or the broker's PUBACK."),
+        option("Whose word moves the cursor: the receiver's after its durable write (mqtt only), or the broker's."),
     ] = "receiver"
     required: Annotated[
         bool,
@@ -56,6 +82,11 @@ class Region(Section, frozen=True, kw_only=True):
         int,
         option("Ceiling of all random waits before a new connection.", unit=DURATION, low=S, high=3600 * S),
     ] = 120 * S
+
+    @property
+    def usual_port(self) -> int:
+        """The port that is meant: `port`, or the usual one."""
+        return self.port or USUAL_PORTS[self.transport]
 
 
 class Receiver(Section, frozen=True, kw_only=True):

@@ -1,0 +1,82 @@
+"""What the options of a region must be to each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.config import schema
+from gateway.config.finding import Finding
+from gateway.config.units import duration_text
+from gateway.process.topics import topic_fault
+from gateway.transport import address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.config.positions import Place
+
+
+def region_findings(region: schema.Region, place: Place) -> Iterator[Finding]:
+    """Yield everything that is wrong with a region."""
+
+    def finding(sentence: str, *keys: str) -> Finding:
+        return Finding(sentence, tuple((*place, key) for key in keys))
+
+    if region.lag_bytes_max and region.required:
+        sentence = "bounds what an optional region may hold back, and this one is required: remove it"
+        yield finding(f"{sentence}, or set required = false", "lag_bytes_max", "required")
+    if region.backoff_min_ns > region.backoff_max_ns:
+        low, high = duration_text(region.backoff_min_ns), duration_text(region.backoff_max_ns)
+        yield finding(f"{low} is more than backoff_max, {high}: lower it, or raise that", "backoff_min", "backoff_max")
+    yield from prefix_findings(region.topic_prefix, (*place, "topic_prefix"))
+    yield from _transport(region, place)
+    for one, other in (("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")):
+        if getattr(region, one) and not getattr(region, other):
+            yield finding(f"is set and {other} is not: name that file too", one, other)
+
+
+def _transport(region: schema.Region, place: Place) -> Iterator[Finding]:
+    """Look at what the transport needs, and at options of others."""
+    kind = region.transport
+    needed: tuple[tuple[tuple[str, ...], bool, str], ...] = (
+        (("host",), kind in ("mqtt", "amqp", "nats") and not region.host, "the name of the broker's host"),
+        (("tls_certificate",), kind == "mqtt" and not region.tls_certificate, "the node's certificate"),
+        (("kafka", "servers"), kind == "kafka" and not region.kafka.servers, "at least one broker"),
+        (("webhook", "url"), kind == "webhook" and not region.webhook.url, "where to post"),
+    )
+    for keys, is_missing, what in needed:
+        if is_missing:
+            yield Finding(f"is needed by the transport {kind}, {what}: set it", ((*place, *keys), place))
+    if kind != "mqtt" and region.acknowledge == "receiver":
+        sentence = f'the receiver\'s word does not come back over {kind}: set acknowledge = "broker"'
+        yield Finding(sentence, ((*place, "acknowledge"), (*place, "transport")))
+    others = (
+        ("kafka", region.kafka, schema.Kafka()),
+        ("amqp", region.amqp, schema.Amqp()),
+        ("nats", region.nats, schema.Nats()),
+        ("webhook", region.webhook, schema.Webhook()),
+    )
+    for name, options, default in others:
+        if name != kind and options != default:
+            sentence = f"means nothing to the transport {kind}: remove it"
+            yield Finding(sentence, ((*place, name), (*place, "transport")))
+    templates = {
+        "kafka": (("kafka", "topic"), region.kafka.topic),
+        "amqp": (("amqp", "routing_key"), region.amqp.routing_key),
+        "nats": (("nats", "subject"), region.nats.subject),
+        "webhook": (("webhook", "url"), region.webhook.url),
+    }
+    if kind in templates:
+        keys, template = templates[kind]
+        fault = address.fault(template)
+        if fault:
+            yield Finding(f'the address "{template}" {fault}: correct it', ((*place, *keys),))
+
+
+def prefix_findings(prefix: str, place: Place) -> Iterator[Finding]:
+    """Yield what is wrong with the first levels of MQTT topics."""
+    fault = topic_fault(prefix)
+    if not fault and (prefix.startswith(("$", "/")) or prefix.endswith("/")):
+        fault = "it has a $ in front or a / at an end"
+    if fault:
+        yield Finding(f'"{prefix}" cannot begin a topic, {fault}: correct it', (place,))
