@@ -45,6 +45,7 @@ from gateway.journal.checkpoint import CheckpointStore
 from gateway.journal.writer import JournalWriter
 from gateway.medium import State
 from gateway.mirror.driver import MirrorDriver
+from gateway.mirror.parked import Parked
 from gateway.pressure import Pressure
 from gateway.quarantine import Quarantine
 from gateway.recovery import Recovery, Settings
@@ -141,7 +142,17 @@ class Flow:
             chance,
             last_connection=self.recovered.connection,
         )
-        self.mirrors = [MirrorDriver(region, node, self.spool, self._readers, chance) for region in config.region]
+        self.mirrors = [
+            MirrorDriver(
+                region,
+                node,
+                self.spool,
+                Parked(disk, folder / "parked" / region.name),
+                self._readers,
+                chance,
+            )
+            for region in config.region
+        ]
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until `stop`; `ready` is called when input is taken in, whatever the regions do."""
@@ -233,7 +244,7 @@ class Flow:
         connection = self.subscriber.connection
         if connection is not None:
             for topic, payload in output.requests:
-                connection.publish(topic, payload, qos=0)
+                connection.tell(topic, payload)
         if output.quarantined:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._writer, self.quarantine.keep, output.quarantined)

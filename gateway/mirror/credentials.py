@@ -1,4 +1,4 @@
-"""The three files that say who we are and whom we trust, and whether they have changed since they were read."""
+"""The files that say who we are and whom we trust, and whether they have changed since they were read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 
 class Credentials:
-    """CA, certificate and key of one region.
+    """CA, certificate and key of one region, and the files of `secrets` (passwords, tokens), which are only watched.
 
     Renewal may write file by file, or fail half-way: a set that does not fit is not used, and reported in `fault`; what
     was read before goes on being used, so that a link which breaks meanwhile can be made again.
     """
 
-    def __init__(self, ca: str, certificate: str, key: str) -> None:
+    def __init__(self, ca: str, certificate: str, key: str, *secrets: str) -> None:
         self._paths = (ca, certificate, key)
+        self._secrets = tuple(path for path in secrets if path)
         self._context: ssl.SSLContext | None = None
         self._used: tuple[object, ...] | None = None
         self._refused: tuple[object, ...] | None = None
@@ -59,7 +60,7 @@ class Credentials:
         self._refused, self.fault = state, f"new credentials are not used: {error.fault}"
 
     def _state(self) -> tuple[object, ...]:
-        return tuple(_state_of(Path(path)) for path in self._paths)
+        return tuple(_state_of(Path(path)) for path in (*self._paths, *self._secrets))
 
 
 def _state_of(path: Path) -> object:

@@ -1,8 +1,9 @@
 """Does what a mirror session says: connects to the region, reads the spool, sends, hears, moves the cursor.
 
 One task per region, for ever: no fault of a link, a credential or the disk ends it, and none reaches another region.
-What is in flight outlives a link. When the files of mTLS change, nothing new is sent until what is in flight is
-acknowledged (`DRAIN_S` at most), then the link is made anew with them.
+What is in flight outlives a link. What is sent next is decided when the line can take it. When the files of mTLS
+change, nothing new is sent until what is in flight is acknowledged (`DRAIN_S` at most), then the link is made anew with
+them. A batch that the region refuses for good is parked, and a gap sent in its place.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from gateway.batch import gap as gap_format
-from gateway.errors import BatchError, GatewayError, StoreError
+from gateway.errors import BatchError, GatewayError, LinkError, StoreError
+from gateway.mirror import shipment
 from gateway.mirror.credentials import Credentials
 from gateway.mirror.session import Session
-from gateway.model import SealedBatch
-from gateway.transport import mqtt, wire
+from gateway.model import Gap, SealedBatch
+from gateway.transport import wire
 from gateway.transport.backoff import Backoff
+from gateway.transport.choice import transport
 
 if TYPE_CHECKING:
     import random
     from concurrent.futures import Executor
 
     from gateway.config import schema
-    from gateway.model import Gap
+    from gateway.mirror.parked import Parked
     from gateway.spool.lanes import Spool
     from gateway.transport.contract import Link
 
@@ -51,20 +53,35 @@ class MirrorDriver:
     """The mirror of one region. `notify` says that the spool has something new."""
 
     def __init__(
-        self, region: schema.Region, node: str, spool: Spool, readers: Executor, chance: random.Random
+        self,
+        region: schema.Region,
+        node: str,
+        spool: Spool,
+        parked: Parked,
+        readers: Executor,
+        chance: random.Random,
     ) -> None:
         self.name = region.name
         self.last_fault = ""
         self._connected_at = 0.0
         self._next_attempt_at = 0.0
         self._region = region
-        self._node = node
         self._spool = spool
+        self._parked = parked
+        self._gaps: dict[tuple[str, int], Gap] = {}
         self._readers = readers
         self._work = asyncio.Event()
         self._renewing = False
         self._failed_reads = 0
-        self._credentials = Credentials(region.tls_ca, region.tls_certificate, region.tls_key)
+        self._credentials = Credentials(
+            region.tls_ca,
+            region.tls_certificate,
+            region.tls_key,
+            region.password_file,
+            region.webhook.key_file,
+            region.webhook.token_file,
+        )
+        self._transport = transport(region, node, self._credentials, self._count_unheard)
         self._backoff = Backoff(chance, region.backoff_min_ns / _NS, region.backoff_max_ns / _NS, STABLE_S)
         self._session = Session(
             {lane: spool.cursor(region.name, lane) for lane in spool.lanes},
@@ -125,21 +142,11 @@ class MirrorDriver:
             "cursors": self._session.cursors,
             **self._session.counts,
             **self._counts,
+            **self._parked.counts,
         }
 
     async def _connect(self) -> None:
-        region = self._region
-        context = await asyncio.get_running_loop().run_in_executor(self._readers, self._credentials.context)
-        async with mqtt.connected(
-            region.host,
-            region.usual_port,
-            f"edge-gateway-{self._node}-{region.name}",
-            wire.acknowledgement_topic(region.topic_prefix, self._node),
-            context,
-            keep_alive_s=region.keep_alive_ns / _NS,
-            acknowledged_within_s=region.resend_after_ns / _NS,
-            on_unheard=self._count_unheard,
-        ) as link:
+        async with self._transport.connected() as link:
             self._connected_at, self.last_fault = time.monotonic(), ""
             self._counts["connects"] += 1
             log.info("region %s: connected", self.name)
@@ -151,6 +158,7 @@ class MirrorDriver:
     async def _send(self, link: Link, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await link.ready()
             self._work.clear()
             for lane in self._spool.lanes:  # the journal may bring back one that is configured no more
                 self._session.add_lane(lane, self._spool.cursor(self.name, lane))
@@ -166,16 +174,18 @@ class MirrorDriver:
                 continue
             assert found is not None, wanted
             if isinstance(found, SealedBatch):
-                epoch, first, last, data = found.id.epoch, found.id.sequence, found.id.sequence, found.data
+                epoch, first, last = found.id.epoch, found.id.sequence, found.id.sequence
             else:
-                epoch, first, last, data = found.epoch, found.first, found.last, gap_format.encode(found)
+                epoch, first, last = found.epoch, found.first, found.last
             if not self._session.sending(wanted.lane, epoch, first, last):
                 continue
-            self._counts["sent_bytes"] += len(data)
-            group.create_task(self._publish(link, wanted.lane, first, last, data), name=f"{self.name}: publish")
+            group.create_task(self._publish(link, wanted.lane, first, last, found), name=f"{self.name}: publish")
 
     def _read(self, lane: str, sequence: int) -> SealedBatch | Gap | None:
         """Read from the spool, in a thread; a spot that stays unreadable on a disk that works becomes a gap."""
+        gap = self._gaps.get((lane, sequence))
+        if gap is not None:
+            return gap
         try:
             found = self._spool.read(lane, sequence)
         except StoreError:
@@ -187,12 +197,35 @@ class MirrorDriver:
         self._failed_reads = 0
         return found
 
-    async def _publish(self, link: Link, lane: str, first: int, last: int, data: bytes) -> None:
-        await link.publish(wire.batch_topic(self._region.topic_prefix, self._node, lane), data)
-        self._moved(lane, self._session.broker_took(lane, first, last, time.monotonic_ns()))
+    async def _publish(self, link: Link, lane: str, first: int, last: int, found: SealedBatch | Gap) -> None:
+        message = shipment.message(found)
+        self._counts["sent_bytes"] += len(message.payload)
+        refusals = await link.send([message])
+        if refusals:
+            await self._park(found, refusals[0].reason)
+            self._session.refused(lane, first, last, time.monotonic_ns())
+            self._work.set()
+        else:
+            self._moved(lane, self._session.broker_took(lane, first, last, time.monotonic_ns()))
+
+    async def _park(self, found: SealedBatch | Gap, reason: str) -> None:
+        """Keep what is refused; raise `LinkError` where that is a gap: nothing smaller can take its place."""
+        if isinstance(found, Gap):
+            raise LinkError(f"the region refuses even a gap: {reason}", hint="see what the region's broker allows")
+        log.warning("region %s refuses batch %s, it is parked: %s", self.name, found.id, reason)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                gap = await loop.run_in_executor(self._readers, self._parked.park, found, reason)
+            except StoreError as error:
+                self._note(error)
+                await asyncio.sleep(_DISK_RETRY_S)
+                continue
+            self._gaps[found.id.lane, found.id.sequence] = gap
+            return
 
     async def _hear(self, link: Link) -> None:
-        async for payload in link.messages():
+        async for payload in link.words():
             try:
                 word = wire.decode_acknowledgement(payload)
             except BatchError as error:
@@ -204,6 +237,8 @@ class MirrorDriver:
     def _moved(self, lane: str, cursor: int | None) -> None:
         if cursor is not None:
             self._spool.acknowledge(self.name, lane, cursor)
+            for key in [key for key in self._gaps if key[0] == lane and key[1] <= cursor]:
+                del self._gaps[key]
         self._work.set()
 
     async def _wait_for_work(self) -> None:

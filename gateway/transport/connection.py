@@ -16,6 +16,10 @@ fault closes the connection and is kept.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
+from socket import IPPROTO_TCP
 from typing import TYPE_CHECKING, Final, cast
 
 import mqtt5
@@ -28,6 +32,12 @@ if TYPE_CHECKING:
 
     OnPublishes = Callable[["Connection", list[mqtt5.PublishPacket]], None]
 
+UNSENT_BYTES_MAX: Final = 64 * 1024
+"""What may wait for the line, here and in the kernel, before a connection told to hold little is not writable."""
+
+_TCP_NOTSENT_LOWAT: Final = 25
+"""Of Linux; the socket module has no name for it before Python 3.12."""
+_INT: Final = struct.Struct("i")
 _PUBACKS: Final = b"".join(b"\x40\x02" + number.to_bytes(2, "big") for number in range(65536))
 _PACKET_IDS: Final = 65535
 _PINGREQ: Final = mqtt5.PingReqPacket().write()
@@ -35,7 +45,11 @@ _NORMAL: Final = mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION
 
 
 class Connection(asyncio.BufferedProtocol):
-    """The life of one socket. `number` tells connections apart; `resumed` says the broker kept our session."""
+    """The life of one socket. `number` tells connections apart; `resumed` says the broker kept our session.
+
+    `packet_bytes_max` is the largest packet that the peer takes, 0 means any; `writable` is set unless what was written
+    waits for the line.
+    """
 
     def __init__(
         self,
@@ -43,6 +57,7 @@ class Connection(asyncio.BufferedProtocol):
         connect: mqtt5.ConnectPacket,
         on_publishes: OnPublishes,
         on_overrun: Callable[[], None] = lambda: None,
+        on_acknowledged: Callable[[mqtt5.PubAckPacket], None] = lambda _: None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.number = number
@@ -56,15 +71,21 @@ class Connection(asyncio.BufferedProtocol):
         self._connect = connect
         self._on_publishes = on_publishes
         self._on_overrun = on_overrun
+        self._on_acknowledged = on_acknowledged
         self._is_overrun = False
         self._is_held = False
         self._reader = PacketReader(connect.max_packet_size or 256 * 1024 * 1024)
         self._transport: asyncio.Transport | None = None
+        self._closing: asyncio.Transport | None = None
         self._unacknowledged = 0
         self._sent_ids: set[int] = set()
         self._last_id = 0
         self._peer_receive_maximum = 0
-        self.received_at = self.sent_at = loop.time()
+        self.packet_bytes_max = 0
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self._written_bytes = self._taken_bytes = 0
+        self.received_at = self.sent_at = self._taken_at = loop.time()
 
     def acknowledge(self, packet_ids: Sequence[int]) -> bool:
         """Send PUBACK for each packet id, in this order, in one write; False when the connection is closed."""
@@ -90,18 +111,51 @@ class Connection(asyncio.BufferedProtocol):
         """Whether the peer may send nothing more before we acknowledge."""
         return self._unacknowledged >= self._connect.receive_max
 
-    def publish(self, topic: str, payload: bytes, qos: int = 1) -> bool:
-        """Send a message without waiting for its PUBACK; False when closed or the peer's window is full."""
-        if self._transport is None:
-            return False
-        if qos == 0:
-            self._write(mqtt5.PublishPacket(topic, payload).write())
-            return True
-        if len(self._sent_ids) >= self._peer_receive_maximum:
-            return False
-        packet = mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=self._next_id())
-        self._write(packet.write())
-        return True
+    @property
+    def has_room(self) -> bool:
+        """Whether the peer's window takes another message at QoS 1."""
+        return self._transport is not None and len(self._sent_ids) < self._peer_receive_maximum
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Send a message at QoS 1; return its packet id, or 0 when closed or the peer's window is full."""
+        if not self.has_room:
+            return 0
+        packet_id = self._next_id()
+        self._write(mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=packet_id).write())
+        return packet_id
+
+    def tell(self, topic: str, payload: bytes) -> None:
+        """Send a message at QoS 0; nothing when closed."""
+        self._write(mqtt5.PublishPacket(topic, payload).write())
+
+    def pause_writing(self) -> None:
+        """Note that the line is slower than we are."""
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        """Note that the line has caught up."""
+        self.writable.set()
+
+    def hold_little(self) -> None:
+        """Let little wait in this process and in the kernel, so that what is written leaves soon: see `writable`."""
+        assert self._transport is not None
+        self._transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
+        socket = self._transport.get_extra_info("socket")
+        socket.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
+
+    def taken_at(self) -> float:
+        """Return when the peer's kernel was last seen to have taken bytes of ours, in the loop's time.
+
+        Seen by looking, so as exact as this is called often. On a slow line a message may be minutes under way, in
+        which the peer has nothing to say.
+        """
+        if self._transport is not None:
+            socket = self._transport.get_extra_info("socket")
+            (queued,) = _INT.unpack(fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, _INT.pack(0)))
+            taken = self._written_bytes - self._transport.get_write_buffer_size() - queued
+            if taken > self._taken_bytes:
+                self._taken_bytes, self._taken_at = taken, self._loop.time()
+        return self._taken_at
 
     def subscribe(self, filters: Iterable[mqtt5.TopicFilter]) -> None:
         """Send SUBSCRIBE; `subscribed` is set by its answer."""
@@ -121,12 +175,13 @@ class Connection(asyncio.BufferedProtocol):
             self.fault = fault
         transport, self._transport = self._transport, None
         if transport is not None:
+            self._closing = transport
             transport.write(mqtt5.DisconnectPacket(reason_code=reason).write())
             transport.close()
 
     def abort(self) -> None:
-        """Drop the socket at once, unsent bytes and all."""
-        transport, self._transport = self._transport, None
+        """Drop the socket at once, unsent bytes and all; also one that is closing."""
+        transport, self._transport = self._transport or self._closing, None
         if transport is not None:
             transport.abort()
 
@@ -150,6 +205,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
         self._transport = None
+        self.writable.set()
         if self.fault is None:
             self.fault = LinkError(f"connection lost: {exc or 'closed by the peer'}")
         for future in (self.accepted, self.subscribed):
@@ -172,6 +228,7 @@ class Connection(asyncio.BufferedProtocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+            self._written_bytes += len(data)
             self.sent_at = self._loop.time()
 
     def _next_id(self) -> int:
@@ -214,7 +271,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _control(self, packet: mqtt5.Packet) -> None:
         match packet:
-            case mqtt5.PubAckPacket() | mqtt5.UnsubAckPacket():
+            case mqtt5.PubAckPacket():
+                self._sent_ids.discard(packet.packet_id)
+                self._on_acknowledged(packet)
+            case mqtt5.UnsubAckPacket():
                 self._sent_ids.discard(packet.packet_id)
             case mqtt5.PingRespPacket():
                 pass
@@ -239,6 +299,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.resumed = packet.session_present
         self._peer_receive_maximum = packet.receive_max
+        self.packet_bytes_max = packet.max_packet_size or 0
         if packet.server_keep_alive is not None:
             self.keep_alive_s = float(packet.server_keep_alive)
         self.accepted.set_result(packet)

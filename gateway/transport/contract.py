@@ -36,9 +36,9 @@ class Message(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A message that the peer will never take, by its index among those that were sent, and why."""
+    """A message that the peer will never take, by its position among those that were sent, and why."""
 
-    index: int
+    position: int
     reason: str
 
 

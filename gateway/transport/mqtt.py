@@ -1,230 +1,264 @@
-"""A link to a region over MQTT 5 and mTLS, by aiomqtt.
+"""A region behind an MQTT 5 broker, over mTLS: batches to the receivers of a share group, and their words back.
 
-Low rate by design: one message is one batch. The session at the region is kept for `SESSION_EXPIRY_S`, so words of the
-receiver that were said while the link was down are read before anything is sent again.
+    <prefix>/<node>/batch/<lane>   batches and gaps; <prefix>/<node>/event/<lane> for events
+    <prefix>/<node>/ack            the receiver's words
 
-A link ends as a whole: when the broker refuses a message or a subscription, closes, or acknowledges nothing for too
-long while something is on its way, everything that waits raises `LinkError` with the reason, and the socket is closed
-with whatever it still held.
+The session at the region is kept for `SESSION_EXPIRY_S`, so words that were said while the link was down are read
+before anything is sent again. Little waits in the kernel, so what is sent next is decided late.
+
+A link ends as a whole, with the reason: when the broker refuses a message for what may change, closes, is silent, or
+acknowledges nothing for too long although the line has taken everything. As long as the line takes bytes a slow link
+is waited for, however long one message needs. What exceeds the broker's Maximum Packet Size is refused without being
+sent: the broker would end the connection at it, each time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import math
 from typing import TYPE_CHECKING, Any, Final
 
-import aiomqtt
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+import mqtt5
 
-from gateway.errors import LinkError
+from gateway.errors import GatewayError, LinkError
+from gateway.transport import opening, wire
+from gateway.transport.connection import Connection
+from gateway.transport.contract import Refusal
+from gateway.transport.packets import TOO_LARGE
+from gateway.transport.subscriber import password_of
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-    import paho.mqtt.client as paho
-    from paho.mqtt.reasoncodes import ReasonCode
+    from gateway.config import schema
+    from gateway.mirror.credentials import Credentials
+    from gateway.transport.contract import Message
 
-CONNECT_S: Final = 20.0
-"""Longest wait for CONNACK, and for SUBACK; TCP and TLS have 5 s each, by paho."""
-DISCONNECT_S: Final = 1.0
 SESSION_EXPIRY_S: Final = 86400
-INCOMING_MAX: Final = 1000
+WORDS_MAX: Final = 1000
 """Words of receivers that wait to be read; more are let go: what they are about is sent, and said, again."""
-PACKET_BYTES_MAX: Final = 1 << 20
+WORD_BYTES_MAX: Final = 1 << 20
 """Largest packet that the broker may send us; the longest word has a tenth of it."""
+RECEIVE_MAXIMUM: Final = 100
+CLOSE_S: Final = 1.0
+"""Longest wait for what is unsent at the end of a link; a broker that is gone takes nothing more."""
+LOOK_S: Final = 0.25
+"""Time between two looks at a line on which something is not acknowledged, as a share of the bound and at most."""
 
-_SLOW: Final = "tried again by itself; on a slow link one batch must get through within resend_after and keep_alive"
+_NS: Final = 10**9
 _NO_SUBSCRIBERS: Final = 0x10
-_RECEIVE_MAXIMUM: Final = 65535
-
-
-class _Client(aiomqtt.Client):
-    """aiomqtt, where it keeps from us what the broker said. `fault` is why the link ended, as far as anyone said so.
-
-    It takes a PUBACK of refusal for one of success; it waits for a CONNACK when the broker has closed already; it
-    leaves its socket open when it gives up; and paho tells TLS alerts to its log alone, and heeds no Receive Maximum.
-    """
-
-    def __init__(self, host: str, port: int, on_unheard: Callable[[], None], **options: Any) -> None:  # noqa: ANN401  # aiomqtt's
-        logger = logging.Logger(__name__, logging.ERROR)  # noqa: LOG001  # this connection's own, leading nowhere else
-        logger.addHandler(_Ear(self))
-        super().__init__(host, port, logger=logger, **options)
-        self.fault = ""
-        self.receive_maximum = _RECEIVE_MAXIMUM
-        self._on_unheard = on_unheard
-        self._is_abandoned = False
-
-    def close(self) -> None:
-        """Close the socket, now or when a thread that is still connecting comes back with one."""
-        self._is_abandoned = True
-        self._client._sock_close()  # noqa: SLF001  # `disconnect` only asks, behind all that waits to be sent
-
-    def _client_connect(self) -> None:
-        super()._client_connect()
-        if self._is_abandoned:
-            self._loop.call_soon_threadsafe(self.close)
-
-    def _on_connect(
-        self,
-        client: paho.Client,
-        userdata: Any,  # noqa: ANN401  # as paho has it
-        flags: paho.ConnectFlags,
-        reason_code: ReasonCode,
-        properties: Properties | None = None,
-    ) -> None:
-        self.receive_maximum = getattr(properties, "ReceiveMaximum", _RECEIVE_MAXIMUM)
-        super()._on_connect(client, userdata, flags, reason_code, properties)
-
-    def _on_disconnect(
-        self,
-        client: paho.Client,
-        userdata: Any,  # noqa: ANN401  # as paho has it
-        flags: paho.DisconnectFlags,
-        reason_code: ReasonCode,
-        properties: Properties | None = None,
-    ) -> None:
-        if flags.is_disconnect_packet_from_server:
-            self.fault = self.fault or f"the broker disconnected us: {reason_code}"
-        # It may be called from the thread that connects.
-        self._loop.call_soon_threadsafe(self._give_up)
-        super()._on_disconnect(client, userdata, flags, reason_code, properties)
-
-    def _give_up(self) -> None:
-        if not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttError(self.fault or "the broker closed the connection"))
-            self._connected.exception()  # nobody may be waiting, and that is no fault of its own
-
-    def _on_publish(
-        self,
-        client: paho.Client,
-        userdata: Any,  # noqa: ANN401  # as paho has it
-        mid: int,
-        reason_code: ReasonCode,
-        properties: Properties,
-    ) -> None:
-        if reason_code.is_failure:
-            self.fault = self.fault or f"the broker refused it: {reason_code}"
-            client.disconnect()
-            return
-        if reason_code.value == _NO_SUBSCRIBERS:
-            self._on_unheard()
-        super()._on_publish(client, userdata, mid, reason_code, properties)
-
-
-class _Ear(logging.Handler):
-    """Hears what paho says of a connection that broke."""
-
-    def __init__(self, client: _Client) -> None:
-        super().__init__()
-        self._client = client
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the first fault."""
-        self._client.fault = self._client.fault or record.getMessage()
+_SUCCESS: Final = 0x00
+_PACKET_OVERHEAD: Final = 16
+"""Fixed header, packet id and length of the properties, at their longest."""
+_FOR_GOOD: Final = frozenset({0x90, 0x99})
+"""Topic name invalid, payload format invalid: the same message gets the same answer."""
 
 
 class MqttLink:
     """One connection; see `contract.Link`."""
 
-    def __init__(self, client: _Client, acknowledged_within_s: float) -> None:
-        self._client = client
+    def __init__(
+        self, topic: Callable[[Message], str], acknowledged_within_s: float, on_unheard: Callable[[], None]
+    ) -> None:
+        self._topic = topic
         self._acknowledged_within_s = acknowledged_within_s
-        self._window = asyncio.Semaphore(client.receive_maximum)
-        self._limits: set[asyncio.Timeout] = set()
+        self._on_unheard = on_unheard
+        self._connection: Connection | None = None
+        self._waiting: dict[int, asyncio.Future[str]] = {}
+        self._room = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._words: asyncio.Queue[bytes] = asyncio.Queue(WORDS_MAX)
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._acknowledged_at = 0.0
 
-    async def publish(self, topic: str, payload: bytes) -> None:
-        """Publish at QoS 1 and wait for the PUBACK, as long as any come."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with self._window, asyncio.timeout(self._acknowledged_within_s) as limit:
-                self._limits.add(limit)
-                try:
-                    await self._client.publish(topic, payload, qos=1, timeout=math.inf)
-                finally:
-                    self._limits.discard(limit)
-        except TimeoutError as error:
-            silence = f"the region's broker acknowledged nothing for {self._acknowledged_within_s:g} s"
-            raise LinkError(self._client.fault or silence, hint=_SLOW) from error
-        except (aiomqtt.MqttError, ValueError, RuntimeError) as error:
-            raise LinkError(f"the region's broker did not take a batch: {self._client.fault or error}") from error
-        # On a slow link the last of many waits long, and all is well as long as others are acknowledged.
-        until = loop.time() + self._acknowledged_within_s
-        for limit in self._limits:
-            if not limit.expired():
-                limit.reschedule(until)
+    async def send(self, messages: Sequence[Message]) -> list[Refusal]:
+        """Publish at QoS 1, in order, as the broker's Receive Maximum allows, and wait for the PUBACKs."""
+        refusals: list[Refusal] = []
+        sent: list[tuple[int, asyncio.Future[str]]] = []
+        async with self._turn:
+            for position, message in enumerate(messages):
+                reason = self._too_large(message)
+                if reason:
+                    refusals.append(Refusal(position, reason))
+                else:
+                    sent.append((position, await self._published(message)))
+        for position, future in sent:
+            reason = await future
+            if reason:
+                refusals.append(Refusal(position, reason))
+        return refusals
 
-    async def messages(self) -> AsyncIterator[bytes]:
+    async def ready(self) -> None:
+        """Wait until little is unsent."""
+        connection = self._alive()
+        await connection.writable.wait()
+        self._alive()
+
+    async def words(self) -> AsyncIterator[bytes]:
         """Yield what arrives on the topic that was subscribed to."""
-        try:
-            async for message in self._client.messages:
-                if isinstance(message.payload, bytes):
-                    yield message.payload
-        except aiomqtt.MqttError as error:
-            raise LinkError(
-                f"the link to the region ended: {self._client.fault or error.__cause__ or error}"
-            ) from error
+        while True:
+            word = asyncio.ensure_future(self._words.get())
+            waited: set[asyncio.Future[Any]] = {word, self._failed}
+            try:
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if not word.done():
+                    self._alive()
+                yield word.result()
+            finally:
+                word.cancel()
+
+    async def probe(self) -> None:
+        """Wait for the answer to a PINGREQ, as long as for an acknowledgement."""
+        connection = self._alive()
+        asked_at = asyncio.get_running_loop().time()
+        connection.ping()
+        while connection.received_at < asked_at:
+            self._alive()
+            await asyncio.sleep(LOOK_S)
+
+    def attach(self, connection: Connection) -> None:
+        """Work on this connection."""
+        self._connection = connection
+
+    def acknowledged(self, packet: mqtt5.PubAckPacket) -> None:
+        """Settle what was sent under a packet id."""
+        self._acknowledged_at = asyncio.get_running_loop().time()
+        self._room.set()
+        future = self._waiting.pop(packet.packet_id, None)
+        if future is None or future.done():
+            return
+        code = packet.reason_code.value
+        text = packet.reason_str or packet.reason_code.name.lower().replace("_", " ")
+        if code == _NO_SUBSCRIBERS:
+            self._on_unheard()
+        if code in (_SUCCESS, _NO_SUBSCRIBERS):
+            future.set_result("")
+        elif code in _FOR_GOOD or packet.reason_str == TOO_LARGE:
+            future.set_result(f"the broker refuses it: {text}")
+        else:
+            self.fail(LinkError(f"the region's broker did not take a batch: {text}"))
+
+    def heard(self, packets: list[mqtt5.PublishPacket]) -> list[int]:
+        """Keep what a receiver says as far as there is room; return what is to be acknowledged, which is all."""
+        for packet in packets:
+            with contextlib.suppress(asyncio.QueueFull):
+                self._words.put_nowait(bytes(packet.payload))
+        return [packet.packet_id for packet in packets if packet.packet_id]
+
+    def fail(self, error: GatewayError) -> None:
+        """End the link: everything that waits raises."""
+        if not self._failed.done():
+            self._failed.set_exception(error)
+            self._failed.exception()  # nobody may be waiting, and that is no fault of its own
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
+                future.exception()
+        self._waiting.clear()
+        self._room.set()
+        if self._connection is not None:
+            self._connection.close(error)
+
+    async def watch(self) -> None:
+        """Keep the connection alive and the acknowledgements coming, until it ends; then the link has failed."""
+        connection = self._alive()
+        async with asyncio.TaskGroup() as group:
+            silence = group.create_task(self._watch_silence(connection), name="link: silence")
+            try:
+                await opening.served(connection)
+            except GatewayError as error:
+                self.fail(LinkError(f"the link to the region ended: {error.fault}"))
+            silence.cancel()
+
+    async def _watch_silence(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        bound_s = self._acknowledged_within_s
+        while True:
+            await asyncio.sleep(min(LOOK_S, bound_s / 4))
+            if not self._waiting:
+                self._acknowledged_at = loop.time()
+            elif loop.time() - max(self._acknowledged_at, connection.taken_at()) > bound_s:
+                self.fail(LinkError(f"the region's broker acknowledged nothing for {bound_s:g} s"))
+
+    def _alive(self) -> Connection:
+        if self._failed.done():
+            self._failed.result()
+        assert self._connection is not None
+        return self._connection
+
+    async def _published(self, message: Message) -> asyncio.Future[str]:
+        connection = self._alive()
+        while not connection.has_room:
+            self._room.clear()
+            await self._room.wait()
+            self._alive()
+        if not self._waiting:
+            self._acknowledged_at = asyncio.get_running_loop().time()
+        packet_id = connection.publish(self._topic(message), message.payload)
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting[packet_id] = future
+        return future
+
+    def _too_large(self, message: Message) -> str:
+        most = self._alive().packet_bytes_max
+        size = len(message.payload) + len(self._topic(message).encode()) + _PACKET_OVERHEAD
+        return f"its packet of {size} bytes exceeds the broker's maximum of {most}" if 0 < most < size else ""
 
 
-@contextlib.asynccontextmanager
-async def connected(
-    host: str,
-    port: int,
-    client_id: str,
-    topic: str,
-    context: ssl.SSLContext,
-    *,
-    keep_alive_s: float,
-    acknowledged_within_s: float,
-    on_unheard: Callable[[], None] = lambda: None,
-) -> AsyncIterator[MqttLink]:
-    """Connect, subscribe to `topic` at QoS 1, and disconnect in the end. Raises `LinkError`.
+class MqttTransport:
+    """Makes links to one region. `on_unheard` is called for each message that nobody subscribes to."""
 
-    `on_unheard` is called for each message that the broker took although nobody subscribes to it.
-    """
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = SESSION_EXPIRY_S
-    properties.MaximumPacketSize = PACKET_BYTES_MAX
-    client = _Client(
-        host,
-        port,
-        on_unheard,
-        identifier=client_id,
-        protocol=aiomqtt.ProtocolVersion.V5,
-        clean_start=False,
-        properties=properties,
-        tls_context=context,
-        keepalive=round(keep_alive_s),
-        timeout=CONNECT_S,
-        max_inflight_messages=_RECEIVE_MAXIMUM,
-        max_queued_incoming_messages=INCOMING_MAX,
-    )
-    try:
+    def __init__(
+        self, region: schema.Region, node: str, credentials: Credentials, on_unheard: Callable[[], None] = lambda: None
+    ) -> None:
+        self._region = region
+        self._node = node
+        self._credentials = credentials
+        self._on_unheard = on_unheard
+        self._password = password_of(region.password_file)
+
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[MqttLink]:
+        """Connect, subscribe to the receiver's words, and disconnect in the end."""
+        region = self._region
+        link = MqttLink(self._topic, region.resend_after_ns / _NS, self._on_unheard)
+        loop = asyncio.get_running_loop()
+        context = await loop.run_in_executor(None, self._credentials.context)
+        connect = mqtt5.ConnectPacket(
+            f"edge-gateway-{self._node}-{region.name}",
+            username=region.username or None,
+            password=self._password(),
+            clean_start=False,
+            keep_alive=round(region.keep_alive_ns / _NS),
+            session_expiry_interval=SESSION_EXPIRY_S,
+            receive_max=RECEIVE_MAXIMUM,
+            max_packet_size=WORD_BYTES_MAX,
+        )
+
+        def heard(connection: Connection, packets: list[mqtt5.PublishPacket]) -> None:
+            connection.acknowledge(link.heard(packets))
+
+        connection = await opening.opened(
+            region.host,
+            region.usual_port,
+            context,
+            lambda: Connection(0, connect, heard, on_acknowledged=link.acknowledged),
+        )
+        link.attach(connection)
+        connection.hold_little()
+        watching: asyncio.Task[None] | None = None
         try:
-            await client.__aenter__()
-        except (aiomqtt.MqttError, ValueError) as error:
-            raise LinkError(f"cannot connect to {host}:{port}: {error}") from error
-        try:
-            await _subscribe(client, topic)
-            yield MqttLink(client, acknowledged_within_s)
+            topic = wire.acknowledgement_topic(region.topic_prefix, self._node)
+            await opening.subscribed(connection, [mqtt5.TopicFilter(topic, max_qos=mqtt5.QoS.AT_LEAST_ONCE)])
+            watching = asyncio.create_task(link.watch(), name=f"{region.name}: link")
+            yield link
         finally:
-            # A broker that is gone answers no DISCONNECT: stopping must not wait for it.
-            with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
-                async with asyncio.timeout(DISCONNECT_S):
-                    await client.__aexit__(None, None, None)
-    finally:
-        client.close()
+            link.fail(LinkError("the link was closed"))
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+            await asyncio.wait({connection.closed}, timeout=CLOSE_S)
+            connection.abort()
 
-
-async def _subscribe(client: _Client, topic: str) -> None:
-    try:
-        answers = await client.subscribe(topic, qos=1)
-    except aiomqtt.MqttError as error:
-        raise LinkError(f"cannot subscribe to {topic!r}: {client.fault or error}") from error
-    for answer in answers:
-        if not isinstance(answer, int) and answer.is_failure:
-            raise LinkError(f"the broker refused the subscription {topic!r}: {answer}")
+    def _topic(self, message: Message) -> str:
+        return wire.batch_topic(self._region.topic_prefix, message.node, message.lane)

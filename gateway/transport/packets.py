@@ -24,6 +24,11 @@ ROOM_BYTES: Final = 256 * 1024
 """Size of the buffer that a connection reads into; it grows only for one packet that is larger."""
 
 _LENGTH_BYTES_MAX: Final = 4
+_PUBACK: Final = 0x40
+_REASON_AT: Final = 4
+_PACKET_TOO_LARGE: Final = 0x95
+TOO_LARGE: Final = "packet too large"
+"""The reason string of a PUBACK whose code says so, which MQTT 5 has for other packets only."""
 
 
 def announced_bytes(data: memoryview) -> int | None:
@@ -41,6 +46,20 @@ def announced_bytes(data: memoryview) -> int | None:
     if len(data) > 1 + _LENGTH_BYTES_MAX:
         raise MalformedPacketError("packet length of more than four bytes")
     return None
+
+
+def _refusal(data: memoryview) -> tuple[mqtt5.PubAckPacket, int]:
+    """Read a PUBACK whose reason code MQTT 5 has for other packets only, and raise `ValueError` at anything else.
+
+    mosquitto 2.0 answers a message above its message_size_limit with 0x95, "packet too large".
+    """
+    size = announced_bytes(data)
+    if data[0] != _PUBACK or size is None or not _REASON_AT < size <= len(data):
+        raise ValueError("unknown reason code")
+    code, packet_id = data[_REASON_AT], int.from_bytes(data[2:_REASON_AT])
+    reason = TOO_LARGE if code == _PACKET_TOO_LARGE else f"reason code 0x{code:02x}"
+    error = mqtt5.PubAckReasonCode.IMPLEMENTATION_SPECIFIC_ERROR
+    return mqtt5.PubAckPacket(packet_id, reason_code=error, reason_str=reason), size
 
 
 class PacketReader:
@@ -74,7 +93,10 @@ class PacketReader:
         read = mqtt5.read
         try:
             while start < end:
-                packet, used = read(view[start:end])
+                try:
+                    packet, used = read(view[start:end])
+                except ValueError:
+                    packet, used = _refusal(view[start:end])
                 packets.append(packet)
                 start += used
         except IndexError:

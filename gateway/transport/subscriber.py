@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import mqtt5
 
-from gateway.errors import CredentialError, GatewayError, LinkError, MalformedPacketError
+from gateway.errors import CredentialError, GatewayError, MalformedPacketError
+from gateway.transport import opening
 from gateway.transport.backoff import Backoff
 from gateway.transport.connection import Connection
 
@@ -27,19 +28,13 @@ if TYPE_CHECKING:
 
     from gateway.transport.connection import OnPublishes
 
-Answer = TypeVar("Answer")
-
 log = logging.getLogger(__name__)
-
-CONNECT_S = 10.0
-"""Longest wait for each of: TCP and TLS, CONNACK, SUBACK."""
 
 _RETAIN_HANDLING = {
     "always": mqtt5.RetainHandling.SEND_ALWAYS,
     "new": mqtt5.RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS,
     "never": mqtt5.RetainHandling.SEND_NEVER,
 }
-_REFUSED = 0x80
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -104,7 +99,7 @@ class Subscriber:
             try:
                 connection = await self._open()
                 up_since = loop.time()
-                await self._serve(connection)
+                await opening.served(connection)
             except GatewayError as error:
                 self._count(error)
             finally:
@@ -131,7 +126,6 @@ class Subscriber:
     async def _open(self) -> Connection:
         options = self._options
         self._number += 1
-        loop = asyncio.get_running_loop()
         connect = mqtt5.ConnectPacket(
             options.client_id,
             username=options.username,
@@ -142,21 +136,14 @@ class Subscriber:
             receive_max=options.receive_maximum,
             max_packet_size=options.packet_bytes_max,
         )
-        try:
-            context = options.tls() if options.tls else None
-            async with asyncio.timeout(CONNECT_S):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self._number, connect, self._on_publishes, self._count_overrun),
-                    options.host,
-                    options.port,
-                    ssl=context,
-                )
-        except TimeoutError as error:
-            raise LinkError(f"no connection to {options.host}:{options.port} within {CONNECT_S:.0f} s") from error
-        except OSError as error:
-            raise LinkError(f"cannot connect to {options.host}:{options.port}: {error}") from error
+        context = options.tls() if options.tls else None
+        connection = await opening.opened(
+            options.host,
+            options.port,
+            context,
+            lambda: Connection(self._number, connect, self._on_publishes, self._count_overrun),
+        )
         self.connection = connection
-        await self._answered(connection, connection.accepted, "CONNACK")
         self.counts["connects"] += 1
         if self._had_session and not connection.resumed:
             self.counts["sessions_lost"] += 1
@@ -168,47 +155,16 @@ class Subscriber:
 
     async def _subscribe(self, connection: Connection) -> None:
         handling = _RETAIN_HANDLING[self._options.retain_handling]
-        connection.subscribe(
+        filters = [
             mqtt5.TopicFilter(pattern, max_qos=mqtt5.QoS(min(qos, 1)), retain_handling=handling)
             for pattern, qos in self._options.filters
-        )
-        await self._answered(connection, connection.subscribed, "SUBACK")
-        codes = connection.subscribed.result().reason_codes
-        for (pattern, _), code in zip(self._options.filters, codes, strict=False):
-            if code.value >= _REFUSED:
-                name = code.name.lower().replace("_", " ")
-                raise LinkError(f"the broker refused the subscription {pattern!r}: {name}")
+        ]
+        await opening.subscribed(connection, filters)
         if self._options.former_filters and connection.resumed:
             connection.unsubscribe(self._options.former_filters)
         log.info("broker %s:%s: connected", self._options.host, self._options.port)
         self.last_fault = ""
         self._on_subscribed(connection)
-
-    async def _answered(self, connection: Connection, future: asyncio.Future[Answer], name: str) -> None:
-        waited: set[asyncio.Future[Any]] = {future, connection.closed}
-        await asyncio.wait(waited, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
-        if connection.fault is not None:
-            raise connection.fault
-        if not future.done() or future.cancelled():
-            connection.abort()
-            raise LinkError(f"the broker sent no {name} within {CONNECT_S:.0f} s")
-
-    async def _serve(self, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        while not connection.closed.done():
-            half_s = connection.keep_alive_s / 2 or None
-            await asyncio.wait({connection.closed}, timeout=half_s)
-            now = loop.time()
-            if half_s is None or connection.closed.done():
-                continue
-            # While the socket is not read nothing can be heard, but the broker must go on hearing us.
-            heard_at = now if connection.is_paused else connection.received_at
-            if now - heard_at >= 4 * half_s:
-                connection.abort()
-                raise LinkError(f"the broker was silent for {4 * half_s:.0f} s")
-            if now - min(heard_at, connection.sent_at) >= half_s:
-                connection.ping()
-        raise connection.fault or LinkError("connection closed")
 
 
 def password_of(path: str) -> Callable[[], bytes | None]:

@@ -15,14 +15,13 @@ import mqtt5
 import pytest
 
 from gateway.demo.pki import write_pki
-from gateway.transport import mqtt, wire
+from gateway.mirror.credentials import Credentials
+from gateway.transport import wire
+from gateway.transport.mqtt import MqttTransport
 from gateway.transport.tls import client_context, server_context
 from tests.support.mirroring import LANE, NODE, Node, receiving, region, until
 from tests.support.mosquitto import Mosquitto
 from tests.support.site import pems, region_tls
-
-# The client library leaves the socket of a refused handshake to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 SECOND_NS = 10**9
 SOON_S = 5.0
@@ -233,7 +232,6 @@ async def test_words_that_make_no_sense_are_counted_and_the_mirror_goes_on(tmp_p
 
 async def test_links_that_end_leave_no_task_and_no_socket_behind(tmp_path: Path, pki: Path) -> None:
     files = pems(pki, "node")
-    context = client_context(files["ca"], files["certificate"], files["key"])
     async with SlowBroker(delay_s=None).running(pki) as broker:
         node = Node(tmp_path, region(pki, broker.port, acknowledge="broker", resend_after_ns=SECOND_NS // 10))
         tasks = len(asyncio.all_tasks())
@@ -243,9 +241,9 @@ async def test_links_that_end_leave_no_task_and_no_socket_behind(tmp_path: Path,
             sockets = open_files()
             await until(lambda: status(node)["connects"] == 5, "more links were made")
             assert open_files() <= sockets + 2
-            options = {"keep_alive_s": 600.0, "acknowledged_within_s": 1.0}
+            credentials = Credentials(files["ca"], files["certificate"], files["key"])
             for _ in range(3):
-                connecting = mqtt.connected("localhost", broker.port, "other", "edge/v1/x/ack", context, **options)
+                connecting = MqttTransport(region(pki, broker.port), "other", credentials).connected()
                 attempt = asyncio.ensure_future(connecting.__aenter__())
                 await asyncio.sleep(0.001)  # the thread is connecting
                 attempt.cancel()

@@ -17,6 +17,7 @@ from gateway.batch.decode import DecodedBatch, decode
 from gateway.config import schema
 from gateway.disk import Disk
 from gateway.mirror.driver import MirrorDriver
+from gateway.mirror.parked import Parked
 from gateway.spool.lanes import Spool
 from gateway.transport import wire
 from gateway.transport.tls import client_context
@@ -55,7 +56,10 @@ class Node:
         self.spool = Spool.open(Disk(), folder / "spool", OPTIONS, NODE, regions, 1)
         self.readers = ThreadPoolExecutor(2)
         chance = random.Random(7)
-        self.mirrors = [MirrorDriver(one, NODE, self.spool, self.readers, chance) for one in regions]
+        self.mirrors = [
+            MirrorDriver(one, NODE, self.spool, Parked(Disk(), folder / "parked" / one.name), self.readers, chance)
+            for one in regions
+        ]
         self.appended = 0
 
     @asynccontextmanager
