@@ -1,4 +1,4 @@
-"""Publishes single messages to the local broker at QoS 1, for tools; by aiomqtt.
+"""Publishes single messages to the local broker at QoS 1, for tools.
 
 One message is on its way at a time, so whoever asks knows of each what the broker said about it. That a broker took a
 message is not enough: MQTT 5 lets it take one that nobody subscribes to, and it is gone then.
@@ -6,124 +6,109 @@ message is not enough: MQTT 5 lets it take one that nobody subscribes to, and it
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
-import aiomqtt
+import mqtt5
 
-from gateway.errors import CredentialError, LinkError
+from gateway.errors import LinkError
+from gateway.transport import opening
+from gateway.transport.connection import Connection
 from gateway.transport.subscriber import password_of
 from gateway.transport.tls import client_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import paho.mqtt.client as paho
-    from paho.mqtt.properties import Properties
-    from paho.mqtt.reasoncodes import ReasonCode
-
     from gateway.config import schema
 
 ANSWER_S: Final = 10.0
-"""Longest wait for CONNACK, and for each PUBACK."""
+"""Longest wait for each PUBACK."""
 
+_KEEP_ALIVE_S: Final = 60
 _NO_SUBSCRIBERS: Final = 0x10
-_SILENT: Final = logging.Logger(__name__, logging.CRITICAL)  # noqa: LOG001  # what paho would tell, we tell
-
-
-class _Client(aiomqtt.Client):
-    """aiomqtt, which takes a PUBACK of refusal for one of success; `answers` are what PUBACKs said."""
-
-    fault = ""
-
-    def __init__(self, *positional: Any, **named: Any) -> None:  # noqa: ANN401  # as aiomqtt has it
-        super().__init__(*positional, **named)
-        self.answers: list[ReasonCode] = []
-
-    def _on_publish(
-        self,
-        client: paho.Client,
-        userdata: Any,  # noqa: ANN401  # as paho has it
-        mid: int,
-        reason_code: ReasonCode,
-        properties: Properties,
-    ) -> None:
-        self.answers.append(reason_code)
-        super()._on_publish(client, userdata, mid, reason_code, properties)
-
-    def _on_disconnect(
-        self,
-        client: paho.Client,
-        userdata: Any,  # noqa: ANN401  # as paho has it
-        flags: paho.DisconnectFlags,
-        reason_code: ReasonCode,
-        properties: Properties | None = None,
-    ) -> None:
-        if flags.is_disconnect_packet_from_server:
-            self.fault = f"the broker disconnected us: {reason_code}"
-        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+_REFUSED: Final = 0x80
 
 
 class Publisher:
     """One connection that publishes."""
 
-    def __init__(self, client: _Client) -> None:
-        self._client = client
+    def __init__(self) -> None:
+        self._connection: Connection | None = None
+        self._answers: asyncio.Queue[mqtt5.PubAckPacket] = asyncio.Queue()
 
     async def publish(self, topic: str, payload: bytes) -> str:
         """Publish and wait for the PUBACK; return why no subscriber gets the message, empty when one does.
 
         Raises `LinkError` when the link ends before: whether the broker has the message is not known then.
         """
-        answers = self._client.answers
-        answers.clear()
+        connection = self._connection
+        assert connection is not None
+        if 0 < connection.packet_bytes_max < len(topic.encode()) + len(payload):
+            return f"it exceeds the broker's largest packet, {connection.packet_bytes_max} bytes"
+        if not connection.publish(topic, payload):
+            raise connection.fault or LinkError("the link to the broker ended")
+        answer = asyncio.ensure_future(self._answers.get())
+        waited: set[asyncio.Future[Any]] = {answer, connection.closed}
         try:
-            await self._client.publish(topic, payload, qos=1, timeout=ANSWER_S)
-        except ValueError as error:  # paho looks at the topic
-            return f"it cannot be published: {error}"
-        except aiomqtt.MqttError as error:
-            raise LinkError(self._client.fault or f"the link to the broker ended: {error}") from error
-        if not answers:
-            raise LinkError("the link to the broker ended before its answer")
-        answer = answers[-1]
-        if answer.is_failure:
-            return f"the broker refuses it: {answer}"
-        return "nobody subscribes to its topic" if answer.value == _NO_SUBSCRIBERS else ""
+            await asyncio.wait(waited, timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise connection.fault or LinkError(f"the broker did not answer within {ANSWER_S:.0f} s")
+            return _why_not(answer.result())
+        finally:
+            answer.cancel()
+
+    def attach(self, connection: Connection) -> None:
+        """Publish on this connection."""
+        self._connection = connection
+
+    def answered(self, packet: mqtt5.PubAckPacket) -> None:
+        """Note what the broker says of the message on its way."""
+        self._answers.put_nowait(packet)
 
 
 @contextlib.asynccontextmanager
 async def connected(broker: schema.Broker, client_id: str) -> AsyncIterator[Publisher]:
     """Connect as `[broker]` says, but under `client_id`; raises `LinkError`, `CredentialError`."""
-    client = _Client(
-        broker.host,
-        broker.port,
-        identifier=client_id,
+    publisher = Publisher()
+    connect = mqtt5.ConnectPacket(
+        client_id,
         username=broker.username or None,
-        password=_password(broker.password_file),
-        protocol=aiomqtt.ProtocolVersion.V5,
+        password=password_of(broker.password_file)(),
         clean_start=True,
-        tls_context=client_context(broker.tls_ca, broker.tls_certificate, broker.tls_key) if broker.tls_ca else None,
-        timeout=ANSWER_S,
-        logger=_SILENT,
+        keep_alive=_KEEP_ALIVE_S,
     )
+    context = client_context(broker.tls_ca, broker.tls_certificate, broker.tls_key) if broker.tls_ca else None
     try:
-        await client.__aenter__()
-    except (aiomqtt.MqttError, ValueError) as error:
-        raise LinkError(
-            f"cannot connect to {broker.host}:{broker.port}: {client.fault or error}",
-            hint="is the local broker running, and does [broker] say where?",
-        ) from error
+        connection = await opening.opened(
+            broker.host,
+            broker.port,
+            context,
+            lambda: Connection(0, connect, lambda *_: None, on_acknowledged=publisher.answered),
+        )
+    except LinkError as error:
+        where = f"{broker.host}:{broker.port}"
+        fault = error.fault if where in error.fault else f"cannot connect to {where}: {error.fault}"
+        raise LinkError(fault, hint="is the local broker running, and does [broker] say where?") from error
+    publisher.attach(connection)
+    serving = asyncio.create_task(_served(connection))
     try:
-        yield Publisher(client)
+        yield publisher
     finally:
-        with contextlib.suppress(aiomqtt.MqttError):
-            await client.__aexit__(None, None, None)
+        connection.close()
+        await asyncio.wait({connection.closed}, timeout=1.0)
+        connection.abort()
+        await serving
 
 
-def _password(path: str) -> str | None:
-    found = password_of(path)()
-    try:
-        return None if found is None else found.decode()
-    except UnicodeDecodeError as error:
-        raise CredentialError(f"the password in {path} is not UTF-8") from error
+async def _served(connection: Connection) -> None:
+    with contextlib.suppress(LinkError):
+        await opening.served(connection)
+
+
+def _why_not(answer: mqtt5.PubAckPacket) -> str:
+    code, text = answer.reason_code, answer.reason_str or answer.reason_code.name.lower().replace("_", " ")
+    if code.value >= _REFUSED:
+        return f"the broker refuses it: {text}"
+    return "nobody subscribes to its topic" if code.value == _NO_SUBSCRIBERS else ""

@@ -18,6 +18,7 @@ from gateway.config import schema
 from gateway.disk import Disk
 from gateway.mirror.driver import MirrorDriver
 from gateway.mirror.parked import Parked
+from gateway.model import Gap
 from gateway.spool.lanes import Spool
 from gateway.transport import wire
 from gateway.transport.tls import client_context
@@ -93,6 +94,7 @@ class Receiver:
 
     def __init__(self, *, says: bool = True) -> None:
         self.sequences: list[int] = []
+        self.gaps: list[Gap] = []
         self.says = says
 
     async def run(self, pki: Path, port: int) -> None:
@@ -110,13 +112,16 @@ class Receiver:
         async with aiomqtt.Client("localhost", port, **options) as client:
             await client.subscribe(wire.batch_filter("edge/v1", "test"), qos=1)
             async for message in client.messages:
-                batch = decode(bytes(message.payload))
-                assert isinstance(batch, DecodedBatch)
-                identity = batch.header.id
-                self.sequences.append(identity.sequence)
+                found = decode(bytes(message.payload))
+                if isinstance(found, DecodedBatch):
+                    identity = found.header.id
+                    epoch, done = identity.epoch, (identity.sequence, identity.sequence)
+                    self.sequences.append(identity.sequence)
+                else:
+                    epoch, done = found.epoch, (found.first, found.last)
+                    self.gaps.append(found)
                 if self.says:
-                    done = ((identity.sequence, identity.sequence),)
-                    word = wire.Acknowledgement("test", LANE, identity.epoch, done)
+                    word = wire.Acknowledgement("test", LANE, epoch, (done,))
                     topic = wire.acknowledgement_topic("edge/v1", NODE)
                     await client.publish(topic, wire.encode_acknowledgement(word), qos=1)
 
