@@ -19,7 +19,6 @@ import asyncio
 import fcntl
 import struct
 import termios
-from socket import IPPROTO_TCP
 from typing import TYPE_CHECKING, Final, cast
 
 import mqtt5
@@ -33,10 +32,12 @@ if TYPE_CHECKING:
     OnPublishes = Callable[["Connection", list[mqtt5.PublishPacket]], None]
 
 UNSENT_BYTES_MAX: Final = 64 * 1024
-"""What may wait for the line, here and in the kernel, before a connection told to hold little is not writable."""
+"""What may wait for the line, here and in the kernel, while a connection counts as drained."""
 
-_TCP_NOTSENT_LOWAT: Final = 25
-"""Of Linux; the socket module has no name for it before Python 3.12."""
+_SIOCOUTQNSD: Final = 0x894B
+"""Of linux/sockios.h: asks for the bytes that are not sent yet, where TIOCOUTQ asks for those not acknowledged."""
+_LOOK_MIN_S: Final = 0.001
+_LOOK_MAX_S: Final = 0.05
 _INT: Final = struct.Struct("i")
 _PUBACKS: Final = b"".join(b"\x40\x02" + number.to_bytes(2, "big") for number in range(65536))
 _PACKET_IDS: Final = 65535
@@ -47,8 +48,7 @@ _NORMAL: Final = mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION
 class Connection(asyncio.BufferedProtocol):
     """The life of one socket. `number` tells connections apart; `resumed` says the broker kept our session.
 
-    `packet_bytes_max` is the largest packet that the peer takes, 0 means any; `writable` is set unless what was written
-    waits for the line.
+    `packet_bytes_max` is the largest packet that the peer takes, 0 means any.
     """
 
     def __init__(
@@ -82,8 +82,6 @@ class Connection(asyncio.BufferedProtocol):
         self._last_id = 0
         self._peer_receive_maximum = 0
         self.packet_bytes_max = 0
-        self.writable = asyncio.Event()
-        self.writable.set()
         self._written_bytes = self._taken_bytes = 0
         self.received_at = self.sent_at = self._taken_at = loop.time()
 
@@ -128,20 +126,17 @@ class Connection(asyncio.BufferedProtocol):
         """Send a message at QoS 0; nothing when closed."""
         self._write(mqtt5.PublishPacket(topic, payload).write())
 
-    def pause_writing(self) -> None:
-        """Note that the line is slower than we are."""
-        self.writable.clear()
+    async def drained(self) -> None:
+        """Wait until little of what was written is unsent, here and in the kernel, or the connection is closed.
 
-    def resume_writing(self) -> None:
-        """Note that the line has caught up."""
-        self.writable.set()
-
-    def hold_little(self) -> None:
-        """Let little wait in this process and in the kernel, so that what is written leaves soon: see `writable`."""
-        assert self._transport is not None
-        self._transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
-        socket = self._transport.get_extra_info("socket")
-        socket.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
+        Nobody tells when the kernel has sent something, so it is asked, soon at first and then less often.
+        """
+        wait_s = _LOOK_MIN_S
+        while self._transport is not None:
+            if self._transport.get_write_buffer_size() + self._queued(_SIOCOUTQNSD) <= UNSENT_BYTES_MAX:
+                return
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _LOOK_MAX_S)
 
     def taken_at(self) -> float:
         """Return when the peer's kernel was last seen to have taken bytes of ours, in the loop's time.
@@ -150,12 +145,18 @@ class Connection(asyncio.BufferedProtocol):
         which the peer has nothing to say.
         """
         if self._transport is not None:
-            socket = self._transport.get_extra_info("socket")
-            (queued,) = _INT.unpack(fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, _INT.pack(0)))
-            taken = self._written_bytes - self._transport.get_write_buffer_size() - queued
+            waiting = self._transport.get_write_buffer_size() + self._queued(termios.TIOCOUTQ)
+            taken = self._written_bytes - waiting
             if taken > self._taken_bytes:
                 self._taken_bytes, self._taken_at = taken, self._loop.time()
         return self._taken_at
+
+    def _queued(self, what: int) -> int:
+        """Ask the kernel how many bytes of ours it holds."""
+        assert self._transport is not None
+        number = self._transport.get_extra_info("socket").fileno()
+        (size,) = _INT.unpack(fcntl.ioctl(number, what, _INT.pack(0)))
+        return int(size)
 
     def subscribe(self, filters: Iterable[mqtt5.TopicFilter]) -> None:
         """Send SUBSCRIBE; `subscribed` is set by its answer."""
@@ -205,7 +206,6 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
         self._transport = None
-        self.writable.set()
         if self.fault is None:
             self.fault = LinkError(f"connection lost: {exc or 'closed by the peer'}")
         for future in (self.accepted, self.subscribed):

@@ -90,8 +90,7 @@ class MqttLink:
 
     async def ready(self) -> None:
         """Wait until little is unsent."""
-        connection = self._alive()
-        await connection.writable.wait()
+        await self._alive().drained()
         self._alive()
 
     async def words(self) -> AsyncIterator[bytes]:
@@ -245,7 +244,6 @@ class MqttTransport:
             lambda: Connection(0, connect, heard, on_acknowledged=link.acknowledged),
         )
         link.attach(connection)
-        connection.hold_little()
         watching: asyncio.Task[None] | None = None
         try:
             topic = wire.acknowledgement_topic(region.topic_prefix, self._node)

@@ -35,12 +35,12 @@ async def test_an_uplink_that_is_cut_again_and_again_loses_nothing(tmp_path: Pat
         async with node.running(), receiving(pki, central.port) as receiver:
             for _ in range(3):
                 node.append(30)
-                await until(lambda: len(set(receiver.sequences)) > node.appended - 25, "some have arrived")
+                await until(lambda: len(set(receiver.sequences)) > node.appended[LANE] - 25, "some have arrived")
                 central.kill()
                 node.append(10)
                 central.start()
             await until(node.has_all, "the receiver has said that it has all")
-        assert set(receiver.sequences) == set(range(1, node.appended + 1))
+        assert set(receiver.sequences) == set(range(1, node.appended[LANE] + 1))
 
 
 async def test_while_a_region_cannot_be_reached_the_status_says_why_and_when_it_is_tried_again(

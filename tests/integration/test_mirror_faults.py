@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import random
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +17,7 @@ import aiomqtt
 import mqtt5
 import pytest
 
+from gateway.batch import envelope
 from gateway.demo.pki import write_pki
 from gateway.mirror.credentials import Credentials
 from gateway.transport import wire
@@ -52,8 +56,11 @@ def open_files() -> int:
 class SlowBroker:
     """Takes one client at a time and acknowledges each message `delay_s` after the one before it, or none."""
 
-    def __init__(self, *, delay_s: float | None, receive_maximum: int = 65535) -> None:
+    def __init__(
+        self, *, delay_s: float | None, receive_maximum: int = 65535, read_bytes_per_s: float = math.inf
+    ) -> None:
         self.delay_s = delay_s
+        self.read_bytes_per_s = read_bytes_per_s
         self.receive_maximum = receive_maximum
         self.taken: list[bytes] = []
         self.unacknowledged_max = 0
@@ -63,7 +70,10 @@ class SlowBroker:
     async def running(self, pki: Path) -> AsyncIterator[SlowBroker]:
         files = pems(pki, "server")
         context = server_context(files["ca"], files["certificate"], files["key"])
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
+        listener = socket.create_server(("127.0.0.1", 0))
+        if self.read_bytes_per_s < math.inf:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        server = await asyncio.start_server(self._serve, sock=listener, ssl=context, limit=4096)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -75,6 +85,7 @@ class SlowBroker:
         acknowledging = asyncio.create_task(self._acknowledge(waiting, writer))
         buffer = b""
         while data := await reader.read(65536):
+            await asyncio.sleep(len(data) / self.read_bytes_per_s)
             buffer += data
             while True:
                 try:
@@ -185,6 +196,34 @@ async def test_a_link_on_which_each_acknowledgement_takes_long_is_kept_and_nothi
             await until(node.has_all, "the broker has all")
             assert (status(node)["connects"], status(node)["resent"], status(node)["faults"]) == (1, 0, 0)
         assert len(broker.taken) == len(set(broker.taken)) == 10
+
+
+async def test_a_batch_that_needs_longer_than_any_bound_on_a_slow_line_arrives_on_the_first_link(
+    tmp_path: Path, pki: Path
+) -> None:
+    async with SlowBroker(delay_s=0.0, read_bytes_per_s=400_000).running(pki) as broker:
+        options = {"acknowledge": "broker", "resend_after_ns": SECOND_NS, "keep_alive_ns": SECOND_NS}
+        node = Node(tmp_path, region(pki, broker.port, **options))
+        async with node.running():
+            started = time.monotonic()
+            node.append(1, random.Random(1).randbytes(1_000_000).hex())
+            await until(node.has_all, "the broker has it")
+            assert time.monotonic() - started > 2.5
+            assert (status(node)["connects"], status(node)["sent"], status(node)["resent"]) == (1, 1, 0)
+
+
+async def test_an_urgent_batch_overtakes_what_waits_for_a_slow_line(tmp_path: Path, pki: Path) -> None:
+    async with SlowBroker(delay_s=0.0, read_bytes_per_s=2_000_000).running(pki) as broker:
+        node = Node(tmp_path, region(pki, broker.port, acknowledge="broker"), lanes=("alarm", LANE))
+        async with node.running():
+            await until(lambda: status(node)["connected"], "the mirror is connected")
+            for _ in range(10):
+                node.append(1, random.Random(1).randbytes(250_000).hex())
+            await until(lambda: status(node)["sent"], "the line is busy")
+            node.append(1, lane="alarm")
+            await until(lambda: node.has_all() and node.has_all(lane="alarm"), "the broker has all")
+        lanes = [envelope.peek(data).id.lane for data in broker.taken]
+        assert lanes.index("alarm") < 5, lanes
 
 
 async def test_the_brokers_receive_maximum_is_kept(tmp_path: Path, pki: Path) -> None:

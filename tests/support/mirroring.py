@@ -27,7 +27,7 @@ from tests.support.site import pems
 
 NODE = "node-1"
 LANE = "telemetry"
-OPTIONS = schema.Spool(lanes=(schema.Lane(name=LANE, bytes_max=4 << 20),), segment_bytes=1 << 20)
+SEGMENT_BYTES = 4 << 20
 WAIT_S = 30.0
 
 
@@ -50,18 +50,20 @@ def region(pki: Path, port: int, name: str = "centre", **options: object) -> sch
 
 
 class Node:
-    """A spool with a mirror for each region; batches hold one reading each."""
+    """A spool with a mirror for each region; batches hold one reading each. `lanes` are in order of importance."""
 
-    def __init__(self, folder: Path, *regions: schema.Region) -> None:
+    def __init__(self, folder: Path, *regions: schema.Region, lanes: tuple[str, ...] = (LANE,)) -> None:
         self.regions = regions
-        self.spool = Spool.open(Disk(), folder / "spool", OPTIONS, NODE, regions, 1)
+        made = tuple(schema.Lane(name=name, bytes_max=4 * SEGMENT_BYTES) for name in lanes)
+        options = schema.Spool(lanes=made, segment_bytes=SEGMENT_BYTES)
+        self.spool = Spool.open(Disk(), folder / "spool", options, NODE, regions, 1)
         self.readers = ThreadPoolExecutor(2)
         chance = random.Random(7)
         self.mirrors = [
             MirrorDriver(one, NODE, self.spool, Parked(Disk(), folder / "parked" / one.name), self.readers, chance)
             for one in regions
         ]
-        self.appended = 0
+        self.appended = dict.fromkeys(lanes, 0)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Node]:
@@ -76,17 +78,19 @@ class Node:
             self.spool.close()
             assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
 
-    def append(self, count: int, value: object = None) -> None:
+    def append(self, count: int, value: object = None, lane: str = LANE) -> None:
         for _ in range(count):
-            self.appended += 1
-            rows: Rows = {"plant/a": ([self.appended], [{"value": value or self.appended}])}
-            batch = open_batch(rows, sequence=self.appended, readings_before=self.appended - 1)
-            self.spool.append(envelope.seal(batch, "boot"))
+            self.appended[lane] += 1
+            sequence = self.appended[lane]
+            rows: Rows = {"plant/a": ([sequence], [{"value": value or sequence}])}
+            made = open_batch(rows, sequence=sequence, readings_before=sequence - 1)
+            made.id = made.id._replace(lane=lane)
+            self.spool.append(envelope.seal(made, "boot"))
         for mirror in self.mirrors:
             mirror.notify()
 
-    def has_all(self, name: str = "centre") -> bool:
-        return self.spool.cursor(name, LANE) == self.appended
+    def has_all(self, name: str = "centre", lane: str = LANE) -> bool:
+        return self.spool.cursor(name, lane) == self.appended[lane]
 
 
 class Receiver:
