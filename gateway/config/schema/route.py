@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from gateway.config.section import DURATION, MS, Name, S, Section, option
+from gateway.config.section import DURATION, MIB, MS, SIZE, Name, S, Section, option
 
 
 class Time(Section, frozen=True, kw_only=True):
@@ -315,6 +315,15 @@ class Route(Section, frozen=True, kw_only=True):
     ] = ()
     field_count_max: Annotated[int, option("Most fields in one payload.", unit="fields", low=1, high=10_000)] = 256
     depth_max: Annotated[int, option("Deepest nesting in one payload.", low=1, high=64)] = 8
+    payload_bytes_max: Annotated[
+        int,
+        option(
+            "Largest payload of the route. 0 means 128 KiB where a payload has many rows, else the broker's.",
+            unit=SIZE,
+            low=0,
+            high=16 * MIB,
+        ),
+    ] = 0
     limit: Annotated[Limit | None, option("Limit of messages; absent means none.")] = None
     topics_max: Annotated[
         int,

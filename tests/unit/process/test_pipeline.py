@@ -399,3 +399,21 @@ def test_whatever_comes_is_decided_and_the_books_balance(messages) -> None:
     applied(one, group(*messages), tick(100 * S))
     assert one.ledger["message.received"] == len(messages)
     assert one.open_readings == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "largest"),
+    [
+        ({"decoder": "csv"}, 128 * 1024),
+        ({"rows": "."}, 128 * 1024),
+        ({"decoder": "raw"}, 200_000),
+        ({"decoder": "csv", "payload_bytes_max": 1_000}, 1_000),
+        ({"decoder": "csv", "payload_bytes_max": 190_000}, 190_000),
+        ({"decoder": "csv", "payload_bytes_max": 1_000_000}, 200_000),
+    ],
+)
+def test_the_bound_on_payloads_is_the_routes_and_never_above_the_brokers(options, largest) -> None:
+    route = schema.Route(name="r", topics=("a",), lane=LANES[0].name, **options)
+    one = machine((route,), payload_bytes_max=200_000)
+    found = applied(one, group(("a", b"x" * largest), ("a", b"x" * (largest + 1)))).quarantined
+    assert [len(kept.payload) + kept.cut_bytes for kept in found if kept.reason == "payload_too_large"] == [largest + 1]
