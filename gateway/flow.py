@@ -143,16 +143,11 @@ class Flow:
             last_connection=self.recovered.connection,
         )
         self.mirrors = [
-            MirrorDriver(
-                region,
-                node,
-                self.spool,
-                Parked(disk, folder / "parked" / region.name),
-                self._readers,
-                chance,
-            )
-            for region in config.region
+            self._mirror(region, node, Parked(disk, folder / "parked" / region.name)) for region in config.region
         ]
+
+    def _mirror(self, region: schema.Region, node: str, parked: Parked) -> MirrorDriver:
+        return MirrorDriver(region, node, self.spool, parked, self._readers, self._chance)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until `stop`; `ready` is called when input is taken in, whatever the regions do."""

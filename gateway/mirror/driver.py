@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import BatchError, GatewayError, LinkError, StoreError
 from gateway.mirror import shipment
-from gateway.mirror.credentials import Credentials
 from gateway.mirror.session import Session
 from gateway.model import Gap, SealedBatch
 from gateway.transport import wire
 from gateway.transport.backoff import Backoff
 from gateway.transport.choice import transport
+from gateway.transport.credentials import Credentials
 
 if TYPE_CHECKING:
     import random

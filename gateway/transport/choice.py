@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.config import schema
-    from gateway.mirror.credentials import Credentials
     from gateway.transport.contract import Transport
+    from gateway.transport.credentials import Credentials
 
 
 def transport(region: schema.Region, node: str, credentials: Credentials, on_unheard: Callable[[], None]) -> Transport:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from gateway.config import schema
-    from gateway.mirror.credentials import Credentials
     from gateway.transport.contract import Message
+    from gateway.transport.credentials import Credentials
 
 SESSION_EXPIRY_S: Final = 86400
 WORDS_MAX: Final = 1000

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 
 from gateway.demo.pki import write_pki
 from gateway.errors import CredentialError, StoreError
-from gateway.mirror.credentials import Credentials
+from gateway.transport.credentials import Credentials
 from gateway.transport.tls import client_context, server_context
 
 
