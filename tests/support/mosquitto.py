@@ -2,6 +2,7 @@
 
 With `ca`, `certificate` and `key` it speaks TLS alone and refuses clients without a certificate of that CA. Every other
 option is a line of its configuration. What it persists lies in its folder, so `kill` and `start` are a power cut.
+It may listen on another address, which a `prefix` of its command line may put into another network namespace.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.support.waiting import wait_for
 
 START_S = 10.0
 STOP_S = 10.0
+PROBE_S = 2.0
 ATTEMPTS = 5
 SEARCH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 
@@ -32,6 +34,8 @@ class Mosquitto:
         ca: Path | None = None,
         certificate: Path | None = None,
         key: Path | None = None,
+        address: str = "127.0.0.1",
+        prefix: tuple[str, ...] = (),
         **options: object,
     ) -> None:
         program = shutil.which("mosquitto", path=SEARCH)
@@ -40,6 +44,8 @@ class Mosquitto:
         self._folder = folder
         self._tls = {"cafile": ca, "certfile": certificate, "keyfile": key} if ca else {}
         self._options = options
+        self._address = address
+        self._prefix = prefix
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -86,7 +92,7 @@ class Mosquitto:
 
     def _configure(self) -> None:
         lines = [
-            f"listener {self.port} 127.0.0.1",
+            f"listener {self.port} {self._address}",
             "allow_anonymous true",
             "persistence true",
             f"persistence_location {self._folder}/",
@@ -102,9 +108,11 @@ class Mosquitto:
     def _started(self) -> bool:
         assert self._process is None, "mosquitto runs already"
         with (self._folder / "mosquitto.log").open("ab") as log:
-            command = [self._program, "-c", str(self._folder / "mosquitto.conf")]
+            command = [*self._prefix, self._program, "-c", str(self._folder / "mosquitto.conf")]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_for(lambda: self._process.poll() is not None or _accepts(self.port), "mosquitto accepts", START_S)
+        wait_for(
+            lambda: self._process.poll() is not None or _accepts(self._address, self.port), "mosquitto accepts", START_S
+        )
         if self._process.poll() is None:
             return True
         self._process = None
@@ -116,6 +124,7 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def _accepts(port: int) -> bool:
+def _accepts(address: str, port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        probe.settimeout(PROBE_S)
+        return probe.connect_ex((address, port)) == 0
