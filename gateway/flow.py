@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -147,7 +148,7 @@ class Flow:
         ]
 
     def _mirror(self, region: schema.Region, node: str, parked: Parked) -> MirrorDriver:
-        return MirrorDriver(region, node, self.spool, parked, self._readers, self._chance)
+        return MirrorDriver(region, node, self.spool, parked, self._readers, self._chance, self._config.spool.lanes)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until `stop`; `ready` is called when input is taken in, whatever the regions do."""
@@ -156,7 +157,7 @@ class Flow:
             helpers = [start(mirror.run(), name=f"mirror {mirror.name}") for mirror in self.mirrors]
             helpers += [start(self._spool_batches(), name="spool"), start(self._look(), name="rates")]
             helpers.append(start(self.upkeep.run(), name="upkeep"))
-            helpers.append(start(self.upkeep.thin(self._readers, self._in_flight, self._notify), name="thin"))
+            helpers.append(start(self.upkeep.thin(self._readers, self._unsent, self._notify), name="thin"))
             recovered = start(self._hand_on_recovered(), name="recovered")
             pipeline = start(self._apply(recovered), name="pipeline")
             subscriber = start(self.subscriber.run(), name="subscriber")
@@ -258,10 +259,14 @@ class Flow:
         for mirror in self.mirrors:
             mirror.notify()
 
-    def _in_flight(self) -> dict[str, int]:
-        """Return the highest sequence of each lane that some region was sent, or is being sent now."""
-        wanted = [mirror.wanted_next for mirror in self.mirrors]
-        return {lane: max((found.get(lane, 0) for found in wanted), default=0) for lane in self.spool.lanes}
+    def _unsent(self) -> dict[str, tuple[int, int]]:
+        """Return for each lane the stretch, both ends excluded, that no region was sent or is being sent now."""
+        found = {}
+        for lane in self.spool.lanes:
+            stretches = [mirror.unsent(lane) for mirror in self.mirrors]
+            ends = [last + 1 for _, last in stretches if last is not None]
+            found[lane] = max((first for first, _ in stretches), default=0), min(ends, default=sys.maxsize)
+        return found
 
     async def _spooled(self, batch: SealedBatch) -> None:
         loop = asyncio.get_running_loop()

@@ -91,15 +91,17 @@ class Upkeep:
             self._tell_damage()
             await asyncio.sleep(LOOK_S if self.medium.takes_writes else RETRY_S)
 
-    async def thin(self, readers: Executor, busy: Callable[[], dict[str, int]], notify: Callable[[], None]) -> None:
+    async def thin(
+        self, readers: Executor, unsent: Callable[[], dict[str, tuple[int, int]]], notify: Callable[[], None]
+    ) -> None:
         """Make the oldest batches coarser where a ring is nearly full, until cancelled.
 
-        `busy` tells the highest sequence by lane that may be on its way to a region; `notify` says that there is
-        something new to mirror.
+        `unsent` tells by lane the stretch, both ends excluded, of which nothing is on its way to a region; `notify`
+        says that there is something new to mirror.
         """
         loop = asyncio.get_running_loop()
         while True:
-            run = self._spool.thinning(busy()) if self.medium.takes_writes else None
+            run = self._spool.thinning(unsent()) if self.medium.takes_writes else None
             if run is None:
                 await asyncio.sleep(THIN_S)
                 continue

@@ -1,26 +1,18 @@
 """Descriptor sets → what the fields of a message are, worked out once.
 
-A descriptor set is what `protoc --include_imports --descriptor_set_out=…` writes. The package `protobuf` checks and
-resolves it (imports, editions, presence, closed enums), when the configuration is read; payloads never reach it.
-
-Sources: `google/protobuf/descriptor.proto`; https://protobuf.dev/programming-guides/editions/ for what its features
-mean.
+The package `protobuf` checks and resolves them when the configuration is read (see `gateway.schemas.protobuf_files`);
+payloads never reach it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from gateway.errors import ConfigError
+from gateway.schemas.protobuf_files import KINDS, TIMES, files_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-DESCRIPTOR_BYTES_MAX: Final = 256 * 1024
-HINT: Final = "protoc --include_imports --descriptor_set_out=FILE SOURCE.proto makes it"
-
-_TIMES: Final = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration"})
 
 
 @dataclass(slots=True)
@@ -54,37 +46,12 @@ class Message:
     def is_time(self) -> bool:
         """Whether it is one of Google's two messages of seconds and ns."""
         kinds = [(field.name, field.kind, field.default) for field in self.fields.values()]
-        return self.name in _TIMES and kinds == [("seconds", "int64", 0), ("nanos", "int32", 0)]
+        return self.name in TIMES and kinds == [("seconds", "int64", 0), ("nanos", "int32", 0)]
 
 
 def message_of(data: bytes, name: str) -> Message:
     """Return the message `name` (with its package) of the descriptor set `data`. Raises `ConfigError`."""
-    try:
-        from google.protobuf import (  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra, without types
-            descriptor_pb2,
-            descriptor_pool,
-            message,
-        )
-    except ImportError:
-        hint = "pip install 'edge-gateway[protobuf]'"
-        raise ConfigError("the decoder protobuf needs the package protobuf", hint=hint) from None
-    if len(data) > DESCRIPTOR_BYTES_MAX:
-        raise ConfigError(f"the descriptor set has {len(data)} bytes, {DESCRIPTOR_BYTES_MAX} are allowed", hint=HINT)
-    pool = descriptor_pool.DescriptorPool()
-    try:
-        files = descriptor_pb2.FileDescriptorSet.FromString(data).file
-        for file in files:
-            pool.Add(file)
-        known = [file for file in files for file in (pool.FindFileByName(file.name),)]
-    except (message.DecodeError, TypeError, KeyError, ValueError) as error:
-        raise ConfigError(f"the file is no descriptor set: {_first_line(error)}", hint=HINT) from None
-    try:
-        found = pool.FindMessageTypeByName(name)
-    except KeyError:
-        names = sorted(f"{file.package}.{each}".lstrip(".") for file in known for each in file.message_types_by_name)
-        fault = f"the descriptor set has no message {name!r}, it has {', '.join(names)[:200]}"
-        raise ConfigError(fault, hint="name the message with its package") from None
-    return _Compiler().message(found)
+    return _Compiler().message(files_of(data).message(name))
 
 
 class _Compiler:
@@ -101,7 +68,7 @@ class _Compiler:
         return message
 
     def _field(self, descriptor: Any) -> Field:  # noqa: ANN401  # as above
-        kind = _KINDS[descriptor.type]
+        kind = KINDS[descriptor.type]
         enum, inner = descriptor.enum_type, descriptor.message_type
         is_repeated = bool(descriptor.is_repeated)
         is_implicit = not is_repeated and not descriptor.has_presence
@@ -122,14 +89,3 @@ class _Compiler:
             symbols=symbols,
             message=None if inner is None else self.message(inner),
         )
-
-
-_KINDS: Final = {
-    1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 6: "fixed64", 7: "fixed32", 8: "bool", 9: "string",
-    10: "group", 11: "message", 12: "bytes", 13: "uint32", 14: "enum", 15: "sfixed32", 16: "sfixed64", 17: "sint32",
-    18: "sint64",
-}  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.errors import BatchError, GatewayError, LinkError, StoreError
 from gateway.mirror import shipment
 from gateway.mirror.session import Session
+from gateway.mirror.weights import weigher
 from gateway.model import Gap, SealedBatch
 from gateway.transport import wire
 from gateway.transport.backoff import Backoff
@@ -24,12 +25,13 @@ from gateway.transport.credentials import Credentials
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
     from concurrent.futures import Executor
 
     from gateway.config import schema
     from gateway.mirror.parked import Parked
     from gateway.spool.lanes import Spool
-    from gateway.transport.contract import Link
+    from gateway.transport.contract import Link, Message
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class _CredentialsChanged(Exception):  # noqa: N818  # not an error: it ends a l
 
 
 class MirrorDriver:
-    """The mirror of one region. `notify` says that the spool has something new."""
+    """The mirror of one region. `notify` says that the spool has something new; `lanes` have the weights of turns."""
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class MirrorDriver:
         parked: Parked,
         readers: Executor,
         chance: random.Random,
+        lanes: Sequence[schema.Lane] = (),
     ) -> None:
         self.name = region.name
         self.last_fault = ""
@@ -88,6 +91,7 @@ class MirrorDriver:
             by_receiver=region.acknowledge == "receiver",
             in_flight_max=region.in_flight_max,
             resend_after_ns=region.resend_after_ns,
+            weight=weigher(lanes, region.backlog_share),
         )
         self._counts = {"connects": 0, "faults": 0, "sent_bytes": 0, "not_understood": 0, "unheard": 0}
 
@@ -127,10 +131,9 @@ class MirrorDriver:
         """Whether the region's broker has accepted us on a link that lives."""
         return self._connected_at > 0.0
 
-    @property
-    def wanted_next(self) -> dict[str, int]:
-        """Per lane the first sequence that was not sent yet; it may be being read now."""
-        return self._session.wanted_next
+    def unsent(self, lane: str) -> tuple[int, int | None]:
+        """Return the oldest stretch of a lane that was not sent yet, whose first may be being read; None: no end."""
+        return self._session.unsent(lane)
 
     def status(self) -> dict[str, object]:
         """Return what people want to know of this region."""
@@ -139,6 +142,7 @@ class MirrorDriver:
             "last_fault": self.last_fault or self._credentials.fault,
             "next_attempt_s": round(max(0.0, self._next_attempt_at - time.monotonic()), 1),
             "in_flight": self._session.in_flight,
+            "backlog": self._session.backlog,
             "cursors": self._session.cursors,
             **self._session.counts,
             **self._counts,
@@ -167,7 +171,7 @@ class MirrorDriver:
                 await self._wait_for_work()
                 continue
             try:
-                found = await loop.run_in_executor(self._readers, self._read, *wanted)
+                found = await loop.run_in_executor(self._readers, self._read, wanted.lane, wanted.sequence)
             except StoreError as error:
                 self._note(error)
                 await asyncio.sleep(_DISK_RETRY_S)
@@ -179,7 +183,10 @@ class MirrorDriver:
                 epoch, first, last = found.epoch, found.first, found.last
             if not self._session.sending(wanted.lane, epoch, first, last):
                 continue
-            group.create_task(self._publish(link, wanted.lane, first, last, found), name=f"{self.name}: publish")
+            message = shipment.message(found, is_backlog=wanted.is_backlog)
+            self._session.charge(wanted, len(message.payload))
+            work = self._publish(link, message, wanted.lane, first, last, found)
+            group.create_task(work, name=f"{self.name}: publish")
 
     def _read(self, lane: str, sequence: int) -> SealedBatch | Gap | None:
         """Read from the spool, in a thread; a spot that stays unreadable on a disk that works becomes a gap."""
@@ -197,8 +204,9 @@ class MirrorDriver:
         self._failed_reads = 0
         return found
 
-    async def _publish(self, link: Link, lane: str, first: int, last: int, found: SealedBatch | Gap) -> None:
-        message = shipment.message(found)
+    async def _publish(
+        self, link: Link, message: Message, lane: str, first: int, last: int, found: SealedBatch | Gap
+    ) -> None:
         self._counts["sent_bytes"] += len(message.payload)
         refusals = await link.send([message])
         if refusals:

@@ -2,12 +2,16 @@
 
 A lane's **cursor** is the highest sequence up to which the region has everything. Beyond it, up to `in_flight_max`
 parcels are in flight; a parcel is what the spool gives for one sequence: a batch, or a gap that covers a run of them.
-Parcels are sent in order of lane and sequence, may be acknowledged in any order, and the cursor moves over contiguous
-acknowledged ones only, in `_advance` alone. It never moves back.
+Parcels may be acknowledged in any order, and the cursor moves over contiguous acknowledged ones only, in `_advance`
+alone. It never moves back.
 
-Every sequence from the cursor to the newest that was sent is in flight or in a **run** of acknowledged ones, and there
-are never more runs than parcels in flight. So a batch that is never acknowledged (a receiver that buried it says
-nothing) costs its place in the window, and no memory for what is acknowledged behind it.
+What is sent next is a matter of turns (`turns`). What is **live** of a lane goes in order of sequence. When more waits
+than the window holds, because the link was away or is slow, all that waits becomes **backlog**: newer batches go past
+it, and it is sent by and by, the oldest first, with its own weight and never with the last quarter of the window.
+
+Every sequence from the cursor to the newest that was sent is backlog, in flight, or in a **run** of acknowledged ones;
+there are never more runs than parcels in flight and stretches of backlog. So a batch that is never acknowledged (a
+receiver that buried it says nothing) costs its place in the window, and no memory for what is acknowledged behind it.
 
 Acknowledged means, by choice: the region's broker has taken it, or the receiver has said so after its durable write. A
 receiver's word is about identities, so one that names another epoch than was sent is not ours and is counted.
@@ -24,9 +28,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from gateway.mirror.turns import Turns
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+STRETCHES_MAX: Final = 64
+"""Stretches of backlog in a lane; while there are as many, what waits stays live and goes in order."""
 GRACE_NS: Final = 500_000_000
 DOUBLINGS_MAX: Final = 6
 
@@ -36,6 +44,11 @@ class Wanted(NamedTuple):
 
     lane: str
     sequence: int
+    is_backlog: bool = False
+
+
+def _even(wanted: tuple[str, bool]) -> float:  # noqa: ARG001  # all are equal
+    return 1.0
 
 
 @dataclass(slots=True)
@@ -55,16 +68,27 @@ class Parcel:
 
 
 class Session:
-    """The window. `lanes` are in order of importance; `cursors` say where the region stands."""
+    """The window. `cursors` say where the region stands, lanes in order of importance.
+
+    `weight` is that of a lane's turns to send, for what is live and, where the second value says so, for its backlog.
+    """
 
     def __init__(
-        self, cursors: Mapping[str, int], *, by_receiver: bool, in_flight_max: int, resend_after_ns: int
+        self,
+        cursors: Mapping[str, int],
+        *,
+        by_receiver: bool,
+        in_flight_max: int,
+        resend_after_ns: int,
+        weight: Callable[[tuple[str, bool]], float] = _even,
     ) -> None:
         self._by_receiver = by_receiver
         self._in_flight_max = in_flight_max
         self._resend_after_ns = resend_after_ns
         self._cursors: dict[str, int] = {}
         self._next: dict[str, int] = {}
+        self._backlog: dict[str, list[tuple[int, int]]] = {}
+        self._turns = Turns(weight)
         self._parcels: dict[str, dict[int, Parcel]] = {}
         self._runs: dict[str, list[tuple[int, int]]] = {}
         for lane, cursor in cursors.items():
@@ -76,6 +100,7 @@ class Session:
         if lane not in self._cursors:
             self._cursors[lane] = cursor
             self._next[lane] = cursor + 1
+            self._backlog[lane] = []
             self._parcels[lane] = {}
             self._runs[lane] = []
 
@@ -84,10 +109,14 @@ class Session:
         """Per lane the highest sequence up to which the region has everything."""
         return dict(self._cursors)
 
+    def unsent(self, lane: str) -> tuple[int, int | None]:
+        """Return the oldest stretch of a lane that was not sent yet, whose first may be being read; None: no end."""
+        return self._backlog[lane][0] if self._backlog[lane] else (self._next[lane], None)
+
     @property
-    def wanted_next(self) -> dict[str, int]:
-        """Per lane the first sequence that was not sent yet; it may be being read now."""
-        return dict(self._next)
+    def backlog(self) -> dict[str, int]:
+        """Per lane how many sequences wait while newer ones go past them."""
+        return {lane: sum(last - first + 1 for first, last in found) for lane, found in self._backlog.items()}
 
     @property
     def in_flight(self) -> int:
@@ -106,16 +135,59 @@ class Session:
                 parcel.due_ns = now_ns + GRACE_NS
 
     def next_wanted(self, head: Callable[[str], int], now_ns: int) -> Wanted | None:
-        """Return what to send now: what is due again first, then what is new while the window has room."""
-        room = self._in_flight_max - self.in_flight
+        """Return what to send now: what is due again first, then by turns what is new while the window has room."""
         for lane, parcels in self._parcels.items():
             for parcel in parcels.values():
                 if parcel.due_ns is not None and parcel.due_ns <= now_ns:
                     # A gap may begin before the cursor; what lies there the spool may have forgotten.
                     return Wanted(lane, max(parcel.first, self._cursors[lane] + 1))
-            if room > 0 and self._next[lane] <= head(lane):
-                return Wanted(lane, self._next[lane])
-        return None
+        waiting = self._waiting(head)
+        if not waiting:
+            return None
+        lane, is_backlog = self._turns.choose(list(waiting))
+        return Wanted(lane, waiting[lane, is_backlog], is_backlog)
+
+    def charge(self, wanted: Wanted, size: int) -> None:
+        """Note how many bytes a turn came to."""
+        self._turns.charge((wanted.lane, wanted.is_backlog), size)
+
+    def _waiting(self, head: Callable[[str], int]) -> dict[tuple[str, bool], int]:
+        """Return the first sequence of everything that may be sent now, by lane and whether it is backlog."""
+        waiting: dict[tuple[str, bool], int] = {}
+        room = self._in_flight_max - self.in_flight
+        for lane, first in self._next.items():
+            newest = head(lane)
+            if newest - first >= self._in_flight_max:
+                self._put_off(lane, newest)
+            if room > 0 and self._next[lane] <= newest:
+                waiting[lane, False] = self._next[lane]
+        for lane, backlog in self._backlog.items():
+            # What the spool hides for now is beyond its head.
+            if backlog and room > self._in_flight_max // 4 and backlog[0][0] <= head(lane):
+                waiting[lane, True] = backlog[0][0]
+        return waiting
+
+    def _put_off(self, lane: str, newest: int) -> None:
+        """Let all that waits of a lane become backlog."""
+        backlog, first = self._backlog[lane], self._next[lane]
+        if backlog and backlog[-1][1] == first - 1:
+            backlog[-1] = backlog[-1][0], newest
+        elif len(backlog) < STRETCHES_MAX:
+            backlog.append((first, newest))
+        else:
+            return
+        self._next[lane] = newest + 1
+
+    def _take_from_backlog(self, lane: str, first: int, last: int) -> bool:
+        """Take a stretch out of the backlog; False when nothing of it was there."""
+        kept: list[tuple[int, int]] = []
+        for begin, end in self._backlog[lane]:
+            kept += [
+                (low, high) for low, high in ((begin, min(end, first - 1)), (max(begin, last + 1), end)) if low <= high
+            ]
+        was_there = kept != self._backlog[lane]
+        self._backlog[lane] = kept
+        return was_there
 
     def sending(self, lane: str, epoch: int, first: int, last: int) -> bool:
         """Note that the parcel `first` to `last` is being sent; it holds the sequence that was wanted.
@@ -125,7 +197,8 @@ class Session:
         parcels, cursor = self._parcels[lane], self._cursors[lane]
         if last <= cursor or any(begin <= first and last <= end for begin, end in self._runs[lane]):
             return False
-        self.counts["resent" if max(first, cursor + 1) < self._next[lane] else "sent"] += 1
+        is_new = self._take_from_backlog(lane, first, last) or max(first, cursor + 1) >= self._next[lane]
+        self.counts["sent" if is_new else "resent"] += 1
         # What was a batch may be part of a gap by now: the gap takes its place.
         again = [parcel for parcel in parcels.values() if parcel.first <= last and first <= parcel.last]
         for parcel in again:

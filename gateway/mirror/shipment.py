@@ -16,8 +16,11 @@ GAP_TYPE: Final = "io.edge-gateway.gap.v1"
 CONTENT_TYPE: Final = "application/vnd.edge-gateway.batch"
 
 
-def message(found: SealedBatch | Gap) -> Message:
-    """Return the message for a batch or a gap; its identity is the same at each resend."""
+def message(found: SealedBatch | Gap, *, is_backlog: bool = False) -> Message:
+    """Return the message for a batch or a gap; its identity is the same at each resend.
+
+    Backlog, which newer batches have passed, is marked by the attribute `backlog`.
+    """
     if isinstance(found, SealedBatch):
         node, lane = found.id.node, found.id.lane
         identity, kind, data = str(found.id), BATCH_TYPE, found.data
@@ -33,4 +36,6 @@ def message(found: SealedBatch | Gap) -> Message:
         "subject": lane,
         "datacontenttype": CONTENT_TYPE,
     }
+    if is_backlog:
+        attributes["backlog"] = "true"
     return Message(identity, node, lane, node, CONTENT_TYPE, data, attributes)

@@ -220,14 +220,14 @@ class Spool:
             before = envelope.peek(batch.data).readings_before
             return Appended.STORED if ring.append(batch, before, at) else Appended.REFUSED
 
-    def thinning(self, busy: Mapping[str, int]) -> Run | None:
+    def thinning(self, unsent: Mapping[str, tuple[int, int]]) -> Run | None:
         """Return what is to be made coarser now, if anything; call `thin` with it in any case.
 
-        `busy` is the highest sequence by lane that may be on its way to a region. Until `thin`, regions get nothing of
-        the run.
+        `unsent` is by lane the stretch, both ends excluded, of which nothing is on its way to a region; a lane that is
+        not there is free. Until `thin`, regions get nothing of the run.
         """
         with self._lock:
-            return self._thinner.wanted(busy)
+            return self._thinner.wanted(unsent)
 
     def coarser(self, run: Run) -> Coarser | None:
         """Return what a run becomes, None when it cannot be made smaller. Slow, for a thread of its own."""

@@ -16,6 +16,7 @@ its choice until it is replaced, a run and what takes its place are hidden from 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -79,11 +80,11 @@ class Thinner:
         """Whether something of the last run is not durable yet; until then no other is begun."""
         return self._is_unsettled or self._replaced is not None
 
-    def wanted(self, busy: Mapping[str, int]) -> Run | None:
+    def wanted(self, unsent: Mapping[str, tuple[int, int]]) -> Run | None:
         """Return the run that is to be made coarser now, and hide it; the lock is held."""
         if not self.is_unfinished:
             for name, ring in self._rings.items():
-                run = _run_of(ring, self._cursors.lowest_required(name), busy.get(name, 0))
+                run = _run_of(ring, self._cursors.lowest_required(name), *unsent.get(name, (0, sys.maxsize)))
                 if run is not None:
                     ring.contents.hidden_from = run.first
                     return run
@@ -161,19 +162,20 @@ def _mark_of(batch: SealedBatch) -> Thinned | None:
         return None
 
 
-def _run_of(ring: Ring, passed: int | None, busy: int) -> Run | None:
+def _run_of(ring: Ring, passed: int | None, after: int, before: int) -> Run | None:
     """Return the run of a ring that is to be made coarser now; the lock is held.
 
-    `passed` is the sequence that all required regions have, None without any; `busy` the highest that is in flight.
+    `passed` is the sequence that all required regions have, None without any. Between `after` and `before`, both
+    excluded, nothing is in flight.
     """
     levels = ring.shape.levels
     if not levels or passed is None or ring.allocated < THIN_AT * ring.bytes_max:
         return None
-    begin = max(passed, busy, ring.thin_after)
+    begin = max(passed, after, ring.thin_after)
     records: list[Record] = []
     readings = 0
     for segment in ring.finished:  # this is asked on the loop, of rings with hundreds of thousands of records
-        for record in segment.table.between(begin + 1, segment.table.last):
+        for record in segment.table.between(begin + 1, min(segment.table.last, before - 1)):
             if records and (readings + record.readings > READINGS_MAX or record.epoch != records[0].epoch):
                 break
             records.append(record)

@@ -152,10 +152,12 @@ class Connection(asyncio.BufferedProtocol):
         return self._taken_at
 
     def _queued(self, what: int) -> int:
-        """Ask the kernel how many bytes of ours it holds."""
+        """Ask the kernel how many bytes of ours it holds; none when the socket is closed and nobody was told yet."""
         assert self._transport is not None
-        number = self._transport.get_extra_info("socket").fileno()
-        (size,) = _INT.unpack(fcntl.ioctl(number, what, _INT.pack(0)))
+        socket = self._transport.get_extra_info("socket")
+        if socket is None or socket.fileno() < 0:
+            return 0
+        (size,) = _INT.unpack(fcntl.ioctl(socket.fileno(), what, _INT.pack(0)))
         return int(size)
 
     def subscribe(self, filters: Iterable[mqtt5.TopicFilter]) -> None:

@@ -169,6 +169,12 @@ class Lane(Section, frozen=True, kw_only=True):
         int,
         option("Disk that no other lane may take from this one.", unit=SIZE, low=0, high=1024 * GIB),
     ] = 0
+    weight: Annotated[
+        int,
+        option(
+            "Share of a busy line, against the weights of others; 0 means ten times the next lane's.", low=0, high=1000
+        ),
+    ] = 0
     policy: Annotated[
         Literal["evict_oldest", "thin", "refuse"],
         option(

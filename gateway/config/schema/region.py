@@ -63,6 +63,10 @@ class Region(Section, frozen=True, kw_only=True):
     in_flight_max: Annotated[
         int, option("Batches sent and not yet acknowledged.", unit="batches", low=1, high=1000)
     ] = 16
+    backlog_share: Annotated[
+        float,
+        option("Share of the line for what has piled up, while newer batches go past it.", low=0.01, high=0.99),
+    ] = 0.3
     resend_after_ns: Annotated[
         int, option("Age at which a batch in flight is sent again.", unit=DURATION, low=S, high=3600 * S)
     ] = 30 * S

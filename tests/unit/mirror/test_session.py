@@ -10,40 +10,106 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.mirror.session import DOUBLINGS_MAX, GRACE_NS, Session, Wanted
+from gateway.mirror.session import DOUBLINGS_MAX, GRACE_NS, STRETCHES_MAX, Session
 
 RESEND_NS = 10 * GRACE_NS
 IN_FLIGHT_MAX = 4
 LANES = ("alarm", "telemetry")
 
 
-def session(*, by_receiver: bool = True, cursors: dict[str, int] | None = None) -> Session:
+def session(
+    *,
+    by_receiver: bool = True,
+    cursors: dict[str, int] | None = None,
+    weight: Callable[[tuple[str, bool]], float] = lambda _: 1.0,
+) -> Session:
     return Session(
         cursors or dict.fromkeys(LANES, 0),
         by_receiver=by_receiver,
         in_flight_max=IN_FLIGHT_MAX,
         resend_after_ns=RESEND_NS,
+        weight=weight,
     )
 
 
-def send_all(window: Session, heads: dict[str, int], now_ns: int = 0) -> list[Wanted]:
+def wanted_next(window: Session, heads: dict[str, int], now_ns: int = 0) -> tuple[str, int] | None:
+    wanted = window.next_wanted(heads.__getitem__, now_ns)
+    return None if wanted is None else wanted[:2]
+
+
+def send_all(window: Session, heads: dict[str, int], now_ns: int = 0) -> list[tuple[str, int]]:
     """Send one batch after the other until there is nothing to send, and return what was sent."""
     sent = []
     while (wanted := window.next_wanted(heads.__getitem__, now_ns)) is not None:
         window.sending(wanted.lane, 1, wanted.sequence, wanted.sequence)
-        sent.append(wanted)
+        sent.append(wanted[:2])
     return sent
 
 
-def test_lanes_are_sent_in_order_of_importance_and_the_window_is_bounded() -> None:
+def test_what_is_new_is_sent_in_order_and_the_window_is_bounded() -> None:
     window = session()
-    assert send_all(window, {"alarm": 2, "telemetry": 9}) == [
+    assert send_all(window, {"alarm": 2, "telemetry": 4}) == [
         ("alarm", 1),
         ("alarm", 2),
         ("telemetry", 1),
         ("telemetry", 2),
     ]
     assert window.in_flight == IN_FLIGHT_MAX
+
+
+def test_lanes_share_the_line_by_their_weights() -> None:
+    weights = {"alarm": 3.0, "telemetry": 1.0}
+    window, heads, sent = session(weight=lambda turn: weights[turn[0]]), dict.fromkeys(LANES, 0), []
+    for _ in range(40):
+        for lane in LANES:
+            heads[lane] = max(heads[lane], window.unsent(lane)[0])
+        wanted = window.next_wanted(heads.__getitem__, 0)
+        assert wanted is not None
+        window.charge(wanted, 100)
+        window.sending(wanted.lane, 1, wanted.sequence, wanted.sequence)
+        window.receiver_has(wanted.lane, 1, [(wanted.sequence, wanted.sequence)])
+        sent.append(wanted.lane)
+    assert sent.count("alarm") == 30
+
+
+def test_what_has_piled_up_lets_newer_batches_pass_and_comes_oldest_first() -> None:
+    window = session(cursors={"telemetry": 0})
+    assert send_all(window, {"telemetry": 20}) == [("telemetry", 1), ("telemetry", 2), ("telemetry", 3)]
+    assert window.backlog == {"telemetry": 17}
+    assert window.unsent("telemetry") == (4, 20)
+    assert send_all(window, {"telemetry": 21}) == [("telemetry", 21)], (
+        "the last quarter of the window is for what is new"
+    )
+    window.receiver_has("telemetry", 1, [(1, 2), (21, 21)])
+    assert send_all(window, {"telemetry": 21}) == [("telemetry", 4), ("telemetry", 5)]
+    assert window.cursors == {"telemetry": 2}
+
+
+def test_what_piles_up_again_and_again_is_sent_whole() -> None:
+    window, head, had = session(cursors={"telemetry": 0}), 0, set()
+    for _ in range(300):
+        head += 7
+        for _, sequence in send_all(window, {"telemetry": head}):
+            had.add(sequence)
+            window.receiver_has("telemetry", 1, [(sequence, sequence)])
+        assert window.runs <= IN_FLIGHT_MAX + STRETCHES_MAX
+    while sent := send_all(window, {"telemetry": head}):
+        for _, sequence in sent:
+            assert sequence not in had
+            had.add(sequence)
+            window.receiver_has("telemetry", 1, [(sequence, sequence)])
+    assert had == set(range(1, head + 1))
+    assert window.cursors == {"telemetry": head}
+    assert window.runs == 0
+
+
+def test_a_gap_over_backlog_and_what_was_sent_takes_the_place_of_both() -> None:
+    window = session(cursors={"telemetry": 0})
+    send_all(window, {"telemetry": 20})
+    window.receiver_has("telemetry", 1, [(1, 3)])
+    window.sending("telemetry", 1, 2, 15)
+    assert window.unsent("telemetry") == (16, 20)
+    assert window.receiver_has("telemetry", 1, [(2, 15)]) == 15
 
 
 def test_a_region_goes_on_after_its_cursor() -> None:
@@ -136,7 +202,7 @@ def test_batches_in_flight_that_became_a_gap_are_replaced_by_it() -> None:
     send_all(window, heads)
     window.receiver_has("telemetry", 1, [(3, 3)])
     window.link_ended(0)
-    assert window.next_wanted(heads.__getitem__, GRACE_NS) == ("telemetry", 1)
+    assert wanted_next(window, heads, GRACE_NS) == ("telemetry", 1)
     window.sending("telemetry", 1, 1, 2)
     assert send_all(window, heads, GRACE_NS) == [("telemetry", 4)]
     assert window.receiver_has("telemetry", 1, [(1, 2)]) == 3
@@ -155,7 +221,7 @@ def test_a_gap_that_began_before_the_cursor_is_asked_for_where_the_cursor_stands
     window = session(cursors={"telemetry": 5})
     window.sending("telemetry", 1, 3, 8)
     window.link_ended(0)
-    assert window.next_wanted({"telemetry": 8}.__getitem__, GRACE_NS) == ("telemetry", 6)
+    assert wanted_next(window, {"telemetry": 8}, GRACE_NS) == ("telemetry", 6)
 
 
 def test_what_is_acknowledged_while_it_is_read_again_is_not_sent_again() -> None:
@@ -163,7 +229,7 @@ def test_what_is_acknowledged_while_it_is_read_again_is_not_sent_again() -> None
     heads = {"alarm": 0, "telemetry": 3}
     send_all(window, heads)
     window.link_ended(0)
-    assert window.next_wanted(heads.__getitem__, GRACE_NS) == ("telemetry", 1)
+    assert wanted_next(window, heads, GRACE_NS) == ("telemetry", 1)
     window.receiver_has("telemetry", 1, [(1, 1), (3, 3)])
     assert not window.sending("telemetry", 1, 1, 1)
     assert not window.sending("telemetry", 1, 3, 3)
@@ -265,7 +331,7 @@ class Mirroring(RuleBasedStateMachine):
             wanted = self.window.next_wanted(self.heads.__getitem__, self.now_ns)
             if wanted is None:
                 return
-            lane, sequence = wanted
+            lane, sequence, _ = wanted
             assert self.cursors[lane] < sequence <= self.heads[lane]
             gaps = [gap for gap in self.lost[lane] if gap[0] <= sequence <= gap[1]]
             first, last = gaps[0] if gaps else (sequence, sequence)
@@ -316,9 +382,14 @@ class Mirroring(RuleBasedStateMachine):
             self.under_way.clear()
         self.window.link_ended(self.now_ns)
 
+    def stretches(self) -> int:
+        """Return how many stretches of backlog there may be: each time what waits is put off makes one at most."""
+        return sum(self.window.backlog.values())
+
     @invariant()
     def the_window_is_bounded(self) -> None:
-        assert self.window.runs <= self.window.in_flight <= IN_FLIGHT_MAX
+        assert self.window.in_flight <= IN_FLIGHT_MAX
+        assert self.window.runs <= self.window.in_flight + self.stretches()
         assert self.window.cursors == self.cursors
 
     @invariant()

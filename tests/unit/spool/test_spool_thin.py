@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -54,10 +55,10 @@ def append(spool: Spool, count: int) -> None:
         assert spool.append(batch(spool.head(LANE) + 1)) is Appended.STORED
 
 
-def thin(spool: Spool, busy: int = 0) -> int:
+def thin(spool: Spool, after: int = 0) -> int:
     """Thin as long as there is something to thin; return how many runs."""
     for runs in range(1000):
-        run = spool.thinning({LANE: busy})
+        run = spool.thinning({LANE: (after, sys.maxsize)})
         if run is None:
             return runs
         spool.thin(run, spool.coarser(run), 0)
@@ -134,9 +135,9 @@ def test_what_is_delivered_or_in_flight_is_left_as_it_is() -> None:
     spool = opened(FaultDisk())
     append(spool, 250)
     spool.acknowledge("one", LANE, 20)
-    run = spool.thinning({LANE: 40})
+    run = spool.thinning({LANE: (40, 42)})
     assert run is not None
-    assert run.first == 41
+    assert (run.first, run.last) == (41, 41), "what was sent out of turn is left as well"
     assert spool.head(LANE) == 40, "no region gets the run while it is worked on"
     spool.thin(run, None, 0)
     assert spool.head(LANE) == 250
