@@ -101,7 +101,7 @@ class Flow:
             disk.name_folder(folder / purpose, purpose)
         self.flash = Flash(disk, folder, config.node.endurance_tbw)
         node, now_s = config.node.id, clock.wall_ns() // _NS
-        self.spool = Spool.open(disk, folder / "spool", config.spool, node, config.region, now_s)
+        self.spool = Spool.open(disk, folder / "spool", config.spool, node, config.mirrored, now_s)
         self.quarantine = Quarantine(folder / "quarantine.sqlite")
         self.checkpoints = CheckpointStore(disk, folder / "checkpoint")
         material = read_material(config.route)
@@ -144,11 +144,21 @@ class Flow:
             last_connection=self.recovered.connection,
         )
         self.mirrors = [
-            self._mirror(region, node, Parked(disk, folder / "parked" / region.name)) for region in config.region
+            self._mirror(region, node, Parked(disk, folder / "parked" / region.name)) for region in config.mirrored
         ]
 
     def _mirror(self, region: schema.Region, node: str, parked: Parked) -> MirrorDriver:
-        return MirrorDriver(region, node, self.spool, parked, self._readers, self._chance, self._config.spool.lanes)
+        config = self._config
+        return MirrorDriver(
+            region,
+            node,
+            self.spool,
+            parked,
+            self._readers,
+            self._chance,
+            config.spool.lanes,
+            config.standbys(region.name),
+        )
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until `stop`; `ready` is called when input is taken in, whatever the regions do."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.config import schema
 from gateway.config.finding import Finding, twice
-from gateway.config.region_checks import prefix_findings, region_findings
+from gateway.config.region_checks import prefix_findings, region_findings, standby_findings
 from gateway.config.route_checks import route_findings
 from gateway.config.units import size_text
 
@@ -44,6 +44,7 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
     yield from route_findings(config.route, config.spool.lanes)
     for number, region in enumerate(config.region):
         yield from region_findings(region, ("region", number))
+    yield from standby_findings(config.region)
     if config.pressure.ring_low >= config.pressure.ring_high:
         sentence = "must lie below ring_high, or the pressure would come and go with every batch: lower it"
         yield Finding(sentence, (("pressure", "ring_low"), ("pressure", "ring_high")))

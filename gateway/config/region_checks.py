@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from gateway.config import schema
 from gateway.config.finding import Finding
 from gateway.config.units import duration_text
+from gateway.config.values import nearest
 from gateway.process.topics import topic_fault
 from gateway.transport import address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gateway.config.positions import Place
 
@@ -33,6 +34,23 @@ def region_findings(region: schema.Region, place: Place) -> Iterator[Finding]:
     for one, other in (("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")):
         if getattr(region, one) and not getattr(region, other):
             yield finding(f"is set and {other} is not: name that file too", one, other)
+
+
+def standby_findings(regions: Sequence[schema.Region]) -> Iterator[Finding]:
+    """Yield what is wrong with who stands by for whom."""
+    names = {region.name: number for number, region in enumerate(regions)}
+    for number, region in enumerate(regions):
+        place: Place = ("region", number, "failover_for")
+        if not region.failover_for:
+            continue
+        of = names.get(region.failover_for)
+        if of is None:
+            close = nearest(region.failover_for, names)
+            hint = f'did you mean "{close}"?' if close else "name another [[region]]"
+            yield Finding(f'no region is named "{region.failover_for}"; {hint}', (place, ("region",)))
+        elif regions[of].failover_for:
+            sentence = f'"{region.failover_for}" is a standby itself: name the region that both stand by for'
+            yield Finding(sentence, (place, ("region", of, "failover_for")))
 
 
 def _transport(region: schema.Region, place: Place) -> Iterator[Finding]:

@@ -134,6 +134,12 @@ class Session:
             if not parcel.is_taken and parcel.due_ns is None:
                 parcel.due_ns = now_ns + GRACE_NS
 
+    def changed_place(self, now_ns: int, *, by_receiver: bool) -> None:
+        """Let everything in flight become due: it was sent to a place that does not carry the mirror any more."""
+        self._by_receiver = by_receiver
+        for parcel in self._all():
+            parcel.is_taken, parcel.times_taken, parcel.due_ns = False, 0, now_ns
+
     def next_wanted(self, head: Callable[[str], int], now_ns: int) -> Wanted | None:
         """Return what to send now: what is due again first, then by turns what is new while the window has room."""
         for lane, parcels in self._parcels.items():

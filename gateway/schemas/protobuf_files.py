@@ -1,7 +1,7 @@
 """Descriptor sets → a pool of descriptors that the package protobuf has checked.
 
-A descriptor set is what `protoc --include_imports --descriptor_set_out=…` writes. The package, an extra, resolves names,
-imports, editions, presence and closed enums; nothing but schemas of the operator reaches it.
+A descriptor set is what `protoc --include_imports --descriptor_set_out=…` writes. The package, an extra, resolves
+names, imports, editions, presence and closed enums; nothing but schemas of the operator reaches it.
 
 Sources: `google/protobuf/descriptor.proto`; https://protobuf.dev/programming-guides/editions/ for what its features
 mean.
@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from gateway.errors import ConfigError
 
 DESCRIPTOR_BYTES_MAX: Final = 256 * 1024
+WHOSE_COMPARISON: Final = "comparing schemas of Protobuf"
 HINT: Final = "protoc --include_imports --descriptor_set_out=FILE SOURCE.proto makes it"
 
 KINDS: Final = {
@@ -51,6 +52,23 @@ class Files(NamedTuple):
 
 def files_of(data: bytes, whose: str = "the decoder protobuf") -> Files:
     """Return the files of the descriptor set `data`; `whose` says who needs the package. Raises `ConfigError`."""
+    descriptor_pb2, descriptor_pool, message = package_of(whose)
+    if len(data) > DESCRIPTOR_BYTES_MAX:
+        raise ConfigError(f"the descriptor set has {len(data)} bytes, {DESCRIPTOR_BYTES_MAX} are allowed", hint=HINT)
+    pool = descriptor_pool.DescriptorPool()
+    try:
+        found = descriptor_pb2.FileDescriptorSet.FromString(data).file
+        for file in found:
+            pool.Add(file)
+        return Files(pool, tuple(pool.FindFileByName(file.name) for file in found))
+    except message.DecodeError as error:
+        raise ConfigError(f"the file is no descriptor set: {_first_line(error)}", hint=HINT) from None
+    except (TypeError, KeyError, ValueError) as error:
+        raise ConfigError(f"the schema does not hold together: {_first_line(error)}", hint=HINT) from None
+
+
+def package_of(whose: str) -> tuple[Any, Any, Any]:
+    """Return the modules descriptor_pb2, descriptor_pool and message. Raises `ConfigError` when they are missing."""
     try:
         from google.protobuf import (  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra, without types
             descriptor_pb2,
@@ -60,16 +78,7 @@ def files_of(data: bytes, whose: str = "the decoder protobuf") -> Files:
     except ImportError:
         hint = "pip install 'edge-gateway[protobuf]'"
         raise ConfigError(f"{whose} needs the package protobuf", hint=hint) from None
-    if len(data) > DESCRIPTOR_BYTES_MAX:
-        raise ConfigError(f"the descriptor set has {len(data)} bytes, {DESCRIPTOR_BYTES_MAX} are allowed", hint=HINT)
-    pool = descriptor_pool.DescriptorPool()
-    try:
-        found = descriptor_pb2.FileDescriptorSet.FromString(data).file
-        for file in found:
-            pool.Add(file)
-        return Files(pool, tuple(pool.FindFileByName(file.name) for file in found))
-    except (message.DecodeError, TypeError, KeyError, ValueError) as error:
-        raise ConfigError(f"the file is no descriptor set: {_first_line(error)}", hint=HINT) from None
+    return descriptor_pb2, descriptor_pool, message
 
 
 def _first_line(error: Exception) -> str:

@@ -55,14 +55,14 @@ def import_archive(
         advance(len(member.data))
     room.check()
     at = next((checkpoint.at for checkpoint, _ in CheckpointStore(disk, folder / "checkpoint").readable([])), 0)
-    spool = Spool.open(disk, folder / "spool", config.spool, manifest.node, config.region, wall_ns // _NS)
+    spool = Spool.open(disk, folder / "spool", config.spool, manifest.node, config.mirrored, wall_ns // _NS)
     try:
         _begin(spool, config, manifest)
         for member in archive.read(file):
             _take(spool, member, at)
             advance(len(member.data))
         spool.sync(at)
-        for region in config.region:
+        for region in config.mirrored:
             for lane, place in manifest.regions.get(region.name, {}).items():
                 if lane in manifest.lanes:  # of other lanes this box may have batches of its own
                     spool.acknowledge(region.name, lane, place.sequence)
@@ -74,7 +74,7 @@ def import_archive(
 def _begin(spool: Spool, config: schema.Gateway, manifest: Manifest) -> None:
     lanes: dict[str, tuple[int, Mapping[str, Position]]] = {}
     for name, lane in manifest.lanes.items():
-        known = {region.name: manifest.regions.get(region.name, {}).get(name, lane.begin) for region in config.region}
+        known = {region.name: manifest.regions.get(region.name, {}).get(name, lane.begin) for region in config.mirrored}
         # What a region has of the archive is noted at the end: before, there is nothing that it could have.
         lanes[name] = lane.end.sequence, {region: min(place, lane.begin) for region, place in known.items()}
     spool.begin_import(lanes)

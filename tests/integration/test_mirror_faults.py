@@ -19,8 +19,8 @@ import pytest
 
 from gateway.batch import envelope
 from gateway.demo.pki import write_pki
-from gateway.transport.credentials import Credentials
 from gateway.transport import wire
+from gateway.transport.credentials import Credentials
 from gateway.transport.mqtt import MqttTransport
 from gateway.transport.tls import client_context, server_context
 from tests.support.mirroring import LANE, NODE, Node, receiving, region, until

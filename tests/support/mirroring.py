@@ -56,12 +56,22 @@ class Node:
         self.regions = regions
         made = tuple(schema.Lane(name=name, bytes_max=4 * SEGMENT_BYTES) for name in lanes)
         options = schema.Spool(lanes=made, segment_bytes=SEGMENT_BYTES)
-        self.spool = Spool.open(Disk(), folder / "spool", options, NODE, regions, 1)
+        mirrored = tuple(one for one in regions if not one.failover_for)
+        self.spool = Spool.open(Disk(), folder / "spool", options, NODE, mirrored, 1)
         self.readers = ThreadPoolExecutor(2)
         chance = random.Random(7)
         self.mirrors = [
-            MirrorDriver(one, NODE, self.spool, Parked(Disk(), folder / "parked" / one.name), self.readers, chance)
-            for one in regions
+            MirrorDriver(
+                one,
+                NODE,
+                self.spool,
+                Parked(Disk(), folder / "parked" / one.name),
+                self.readers,
+                chance,
+                options.lanes,
+                tuple(standby for standby in regions if standby.failover_for == one.name),
+            )
+            for one in mirrored
         ]
         self.appended = dict.fromkeys(lanes, 0)
 

@@ -83,6 +83,15 @@ class Gateway(Section, frozen=True, kw_only=True):
     region: Annotated[tuple[Region, ...], option("The regions.")] = ()
     receiver: Annotated[Receiver | None, option("The central side.")] = None
 
+    @property
+    def mirrored(self) -> tuple[Region, ...]:
+        """The regions that the node mirrors to, without standbys."""
+        return tuple(region for region in self.region if not region.failover_for)
+
+    def standbys(self, name: str) -> tuple[Region, ...]:
+        """Return the regions that stand by for the region of this name, in order of preference."""
+        return tuple(region for region in self.region if region.failover_for == name)
+
 
 NAME_OPTIONS: Final = frozenset(
     {

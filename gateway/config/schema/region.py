@@ -63,6 +63,25 @@ class Region(Section, frozen=True, kw_only=True):
     in_flight_max: Annotated[
         int, option("Batches sent and not yet acknowledged.", unit="batches", low=1, high=1000)
     ] = 16
+    failover_for: Annotated[
+        str,
+        option("Name of the region that this one stands by for; it then gets only what that one does not take."),
+    ] = ""
+    failover_after_ns: Annotated[
+        int,
+        option(
+            "How long a region may not do its work until its next standby does.", unit=DURATION, low=S, high=86400 * S
+        ),
+    ] = 120 * S
+    hold_down_ns: Annotated[
+        int,
+        option(
+            "How long a region must hold a link before its standby gives the work back; up to half as long again.",
+            unit=DURATION,
+            low=S,
+            high=86400 * S,
+        ),
+    ] = 300 * S
     backlog_share: Annotated[
         float,
         option("Share of the line for what has piled up, while newer batches go past it.", low=0.01, high=0.99),

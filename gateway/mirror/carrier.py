@@ -1,0 +1,135 @@
+"""One link to one place, from the attempt to connect to its end, in a task of its own.
+
+A carrier that is only to prove its place holds the link for the hold-down, asks for an answer, and says that it is
+`proved`; then it waits for `go` before it carries anything, on the same link.
+
+A link ends here as well when the credentials' files change: nothing new is sent until what is in flight is acknowledged
+(`DRAIN_S` at most), and whoever connects next uses the new ones. And when another place is overdue to have its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import GatewayError, LinkError
+from gateway.mirror.place import STABLE_S
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from gateway.mirror.failover import Failover
+    from gateway.mirror.place import Place
+    from gateway.mirror.sender import Sender
+    from gateway.mirror.session import Session
+    from gateway.transport.contract import Link
+
+log = logging.getLogger(__name__)
+
+CREDENTIALS_S: Final = 2.0
+"""Time between two looks at the files of credentials."""
+DRAIN_S: Final = 5.0
+PROBE_S: Final = 10.0
+"""Longest wait for the answer of a place that is to carry the mirror again."""
+LOOK_S: Final = 1.0
+"""Time between two looks at whether the place works."""
+
+
+class _CredentialsChanged(Exception):  # noqa: N818  # not an error: it ends a link on purpose
+    """The files of credentials are others now."""
+
+
+class Carrier:
+    """The link; it begins at once. With `hold_down_s` it proves its place first."""
+
+    def __init__(
+        self,
+        place: Place,
+        sender: Sender,
+        session: Session,
+        failover: Failover,
+        readers: Executor,
+        hold_down_s: float | None = None,
+    ) -> None:
+        self.place = place
+        self.proved = asyncio.Event()
+        self.go = asyncio.Event()
+        self.is_renewing = False
+        self.up_s = 0.0
+        self._sender = sender
+        self._session = session
+        self._failover = failover
+        self._readers = readers
+        self._hold_down_s = hold_down_s
+        self.task = asyncio.create_task(self._run(), name=f"mirror {place.name}")
+
+    async def stop(self) -> None:
+        """End the link now."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        place = self.place
+        try:
+            async with place.transport.connected() as link:
+                place.connected()
+                if self._hold_down_s is not None:
+                    await self._prove(link, self._hold_down_s)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._watch_credentials(), name=f"{place.name}: credentials")
+                    group.create_task(self._watch_health(), name=f"{place.name}: health")
+                    await self._sender.serve(link, place)
+        except* _CredentialsChanged:
+            self.is_renewing = True
+            log.info("region %s: new credentials, connecting anew", place.name)
+        except* GatewayError as errors:
+            place.note(_first(errors))
+        finally:
+            self.up_s = place.ended()
+
+    async def _prove(self, link: Link, hold_down_s: float) -> None:
+        async with asyncio.TaskGroup() as group:
+            listening = group.create_task(_until_it_fails(link))
+            await asyncio.sleep(hold_down_s)
+            try:
+                async with asyncio.timeout(PROBE_S):
+                    await link.probe()
+            except TimeoutError as error:
+                raise LinkError(f"no answer within {PROBE_S:.0f} s") from error
+            self.proved.set()
+            await self.go.wait()
+            listening.cancel()
+
+    async def _watch_credentials(self) -> None:
+        loop = asyncio.get_running_loop()
+        # Files tell nobody that they changed.
+        while not await loop.run_in_executor(self._readers, self.place.credentials.have_changed):  # noqa: ASYNC110
+            await asyncio.sleep(CREDENTIALS_S)
+        await self._sender.drain(DRAIN_S)
+        raise _CredentialsChanged
+
+    async def _watch_health(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now_ns = time.monotonic_ns()
+            if self._session.in_flight:
+                self._failover.does_not_work(now_ns)
+            elif time.monotonic() - self.place.connected_at >= STABLE_S:
+                self._failover.works()
+            if self._failover.is_overdue(now_ns):
+                raise LinkError("it acknowledges nothing, and a standby is to have its turn")
+
+
+async def _until_it_fails(link: Link) -> None:
+    async for _ in link.words():
+        pass
+
+
+def _first(errors: BaseExceptionGroup[GatewayError]) -> GatewayError:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, GatewayError)
+    return error

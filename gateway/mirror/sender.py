@@ -1,0 +1,179 @@
+"""What happens on a link: the spool is read, batches are sent by turns, words are heard, the cursor moves.
+
+What is sent next is decided when the line can take it. What is in flight outlives the link. A batch that the region
+refuses for good is parked, and a gap sent in its place. No fault of the disk ends a link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gateway.errors import BatchError, LinkError, StoreError
+from gateway.mirror import shipment
+from gateway.model import Gap, SealedBatch
+from gateway.transport import wire
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from gateway.mirror.failover import Failover
+    from gateway.mirror.parked import Parked
+    from gateway.mirror.place import Place
+    from gateway.mirror.session import Session, Wanted
+    from gateway.spool.lanes import Spool
+    from gateway.transport.contract import Link, Message
+
+log = logging.getLogger(__name__)
+
+READS_MAX: Final = 5
+"""Failing reads of a batch, one each second, until it is taken for damaged, provided that the disk takes a write."""
+_DISK_RETRY_S: Final = 1.0
+_NS: Final = 10**9
+
+
+class _Loaded(NamedTuple):
+    """What is sent for one sequence: a batch or a gap of sequences `first` to `last`, and the message it makes."""
+
+    found: SealedBatch | Gap
+    epoch: int
+    first: int
+    last: int
+    message: Message
+
+
+class Sender:
+    """The work for one region, on one link after the other. While `is_held` nothing new is sent."""
+
+    def __init__(
+        self, name: str, session: Session, failover: Failover, spool: Spool, parked: Parked, readers: Executor
+    ) -> None:
+        self.is_held = False
+        self.work = asyncio.Event()
+        self.counts = {"sent_bytes": 0, "not_understood": 0}
+        self._name = name
+        self._session = session
+        self._failover = failover
+        self._spool = spool
+        self._parked = parked
+        self._readers = readers
+        self._gaps: dict[tuple[str, int], Gap] = {}
+        self._failed_reads = 0
+
+    async def serve(self, link: Link, place: Place) -> None:
+        """Send and hear until the link fails, with `LinkError` in a group of exceptions, or this is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear(link, place), name=f"{self._name}: hear")
+            while True:
+                await link.ready()
+                self.work.clear()
+                wanted = self._wanted()
+                if wanted is None:
+                    await self._wait_for_work()
+                    continue
+                loaded = await self._load(wanted, place)
+                if loaded is not None and self._session.sending(wanted.lane, *loaded[1:4]):
+                    self._session.charge(wanted, len(loaded.message.payload))
+                    group.create_task(self._publish(link, place, wanted.lane, loaded), name=f"{self._name}: publish")
+
+    async def drain(self, most_s: float) -> None:
+        """Send nothing new, and wait until all that is in flight is acknowledged, at most `most_s` seconds."""
+        self.is_held = True
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + most_s
+        while self._session.in_flight and loop.time() < give_up_at:  # noqa: ASYNC110  # once in months, and bounded
+            await asyncio.sleep(most_s / 50)
+
+    def _wanted(self) -> Wanted | None:
+        for lane in self._spool.lanes:  # the journal may bring back one that is configured no more
+            self._session.add_lane(lane, self._spool.cursor(self._name, lane))
+        return None if self.is_held else self._session.next_wanted(self._spool.head, time.monotonic_ns())
+
+    async def _wait_for_work(self) -> None:
+        deadline_ns = self._session.deadline_ns
+        wait_s = None if deadline_ns is None or self.is_held else max(0.0, (deadline_ns - time.monotonic_ns()) / _NS)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self.work.wait()
+        except TimeoutError:
+            pass
+
+    async def _load(self, wanted: Wanted, place: Place) -> _Loaded | None:
+        """Read what is wanted; None, after a while, when the disk does not give it."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._readers, self._read, wanted)
+        except StoreError as error:
+            place.note(error)
+            await asyncio.sleep(_DISK_RETRY_S)
+            return None
+
+    def _read(self, wanted: Wanted) -> _Loaded:
+        """Read, in a thread."""
+        found = self._gaps.get((wanted.lane, wanted.sequence)) or self._stored(wanted.lane, wanted.sequence)
+        message = shipment.message(found, is_backlog=wanted.is_backlog)
+        if isinstance(found, SealedBatch):
+            return _Loaded(found, found.id.epoch, found.id.sequence, found.id.sequence, message)
+        return _Loaded(found, found.epoch, found.first, found.last, message)
+
+    def _stored(self, lane: str, sequence: int) -> SealedBatch | Gap:
+        """Read from the spool; a spot that stays unreadable on a disk that works becomes a gap."""
+        try:
+            found = self._spool.read(lane, sequence)
+        except StoreError:
+            self._failed_reads += 1
+            if self._failed_reads < READS_MAX:
+                raise
+            self._spool.give_up(lane, sequence)
+            found = self._spool.read(lane, sequence)
+        self._failed_reads = 0
+        assert found is not None, (lane, sequence)
+        return found
+
+    async def _publish(self, link: Link, place: Place, lane: str, loaded: _Loaded) -> None:
+        self.counts["sent_bytes"] += len(loaded.message.payload)
+        refusals = await link.send([loaded.message])
+        now_ns = time.monotonic_ns()
+        if refusals:
+            await self._park(loaded.found, refusals[0].reason, place)
+            self._session.refused(lane, loaded.first, loaded.last, now_ns)
+            self.work.set()
+        else:
+            self._moved(lane, self._session.broker_took(lane, loaded.first, loaded.last, now_ns))
+
+    async def _park(self, found: SealedBatch | Gap, reason: str, place: Place) -> None:
+        """Keep what is refused; raise `LinkError` where that is a gap: nothing smaller can take its place."""
+        if isinstance(found, Gap):
+            raise LinkError(f"the region refuses even a gap: {reason}", hint="see what the region's broker allows")
+        log.warning("region %s refuses batch %s, it is parked: %s", self._name, found.id, reason)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                gap = await loop.run_in_executor(self._readers, self._parked.park, found, reason)
+            except StoreError as error:
+                place.note(error)
+                await asyncio.sleep(_DISK_RETRY_S)
+                continue
+            self._gaps[found.id.lane, found.id.sequence] = gap
+            return
+
+    async def _hear(self, link: Link, place: Place) -> None:
+        async for payload in link.words():
+            try:
+                word = wire.decode_acknowledgement(payload)
+            except BatchError as error:
+                self.counts["not_understood"] += 1
+                place.note(error)
+                continue
+            self._moved(word.lane, self._session.receiver_has(word.lane, word.epoch, word.done))
+
+    def _moved(self, lane: str, cursor: int | None) -> None:
+        self.work.set()
+        if cursor is None:
+            return
+        self._failover.works()
+        self._spool.acknowledge(self._name, lane, cursor)
+        for key in [key for key in self._gaps if key[0] == lane and key[1] <= cursor]:
+            del self._gaps[key]
