@@ -77,6 +77,8 @@ def _traced(
     route = pipeline.route_of(topic)
     shown: dict[str, object] = {"topic": topic, "bytes": len(payload), "route": route.name if route else ""}
     if route is not None:
+        if route.decoding.schema:
+            shown["schema"] = route.decoding.schema
         try:
             decoded = pipeline.decoded(topic, payload, wall_ns, CLOCK_SYNCHRONISED)
             shown["rows"] = [_row(*one) for one in decoded]
@@ -120,6 +122,8 @@ def _batches(outputs: list[Output]) -> Iterator[dict[str, object]]:
 def _text(number: int, shown: dict[str, object]) -> Iterator[str]:
     yield f"message {number}: {plain(str(shown['topic']))}, {shown['bytes']} bytes"
     yield f"  route    {shown['route'] or 'none: no filter takes this topic'}"
+    if "schema" in shown:
+        yield f"  schema   {plain(str(shown['schema']))}"
     fault = shown.get("fault")
     if isinstance(fault, dict):
         yield f"  refused  {fault['reason']}: {plain(fault['detail'])}"

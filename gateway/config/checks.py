@@ -14,6 +14,7 @@ from gateway.config.finding import Finding, twice
 from gateway.config.region_checks import prefix_findings, region_findings, standby_findings
 from gateway.config.route_checks import route_findings
 from gateway.config.units import size_text
+from gateway.config.values import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +39,7 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
     if config.node is not None:
         yield from _node(config.node)
     yield from _broker(config.broker)
-    yield from _lanes(config.spool)
+    yield from _lanes(config)
     yield from twice("route", [route.name for route in config.route], ("route",))
     yield from twice("region", [region.name for region in config.region], ("region",))
     yield from route_findings(config.route, config.spool.lanes)
@@ -99,16 +100,30 @@ def _broker(broker: schema.Broker) -> Iterator[Finding]:
         yield finding(sentence, "packet_bytes_max", "payload_bytes_max")
 
 
-def _lanes(spool: schema.Spool) -> Iterator[Finding]:
+def _lanes(config: schema.Gateway) -> Iterator[Finding]:
     lanes: Place = ("spool", "lanes")
+    spool = config.spool
     yield from twice("lane", [lane.name for lane in spool.lanes], lanes)
     for number, lane in enumerate(spool.lanes):
         yield from _lane(lane, spool, (*lanes, number))
+        yield from _lane_regions(lane, config, (*lanes, number, "regions"))
     total = sum(lane.bytes_reserved for lane in spool.lanes)
     if total > spool.bytes_max:
         sentence = f"the lanes' bytes_reserved make {size_text(total)} together, more than {size_text(spool.bytes_max)}"
         rests_on = tuple((*lanes, number, "bytes_reserved") for number in range(len(spool.lanes)))
         yield Finding(f"{sentence}: raise it, or lower theirs", (("spool", "bytes_max"), lanes, *rests_on))
+
+
+def _lane_regions(lane: schema.Lane, config: schema.Gateway, place: Place) -> Iterator[Finding]:
+    known = {region.name: region for region in config.region}
+    for name in lane.regions:
+        if name not in known:
+            close = nearest(name, known)
+            hint = f'did you mean "{close}"?' if close else f"the regions are {', '.join(known) or 'none'}"
+            yield Finding(f'no region is named "{name}"; {hint}', (place, ("region",)))
+        elif known[name].failover_for:
+            sentence = f'"{name}" stands by for "{known[name].failover_for}", which is what a lane goes to: name that'
+            yield Finding(sentence, (place, ("region",)))
 
 
 def _lane(lane: schema.Lane, spool: schema.Spool, place: Place) -> Iterator[Finding]:

@@ -28,6 +28,9 @@ _DOCUMENTS: Final = frozenset({"json", "cbor", "msgpack"})
 _TIMED: Final = frozenset({"senml-json", "senml-cbor", "line", "sparkplug"})
 _BARE: Final = frozenset({"scalar", "raw"})
 
+_SCHEMATIC: Final = frozenset({"protobuf", "avro"})
+_VERSION_CHARACTERS_MAX: Final = 64
+
 _ONE_OF: Final = ("deadband", "percent", "on_change", "swinging_door")
 """Each decides alone which readings of a field go on."""
 
@@ -74,6 +77,7 @@ def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
     for decoder, key in (("protobuf", "descriptor_file"), ("protobuf", "message"), ("avro", "schema_file")):
         if route.decoder == decoder and not getattr(getattr(route, decoder), key):
             yield Finding(f"is needed by the decoder {decoder}: set it", ((*place, decoder, key), place))
+    yield from _schema_version(route, place)
     if route.duplicates is not None and route.duplicates.key:
         yield from _unknown_field(route, place, (*place, "duplicates", "key"), route.duplicates.key)
     yield from _fields(route, place)
@@ -85,6 +89,14 @@ def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
             sentence = "holds readings back, which is no relief: use another step"
             yield Finding(sentence, ((*here, "swinging_door"),))
     yield from _window(route, place)
+
+
+def _schema_version(route: schema.Route, place: Place) -> Iterator[Finding]:
+    version, here = route.schema_version, (*place, "schema_version")
+    if version and not route.schema_file and route.decoder not in _SCHEMATIC:
+        yield Finding("is the version of no schema: set schema_file, or remove it", (here, (*place, "schema_file")))
+    if len(version) > _VERSION_CHARACTERS_MAX or not version.isprintable():
+        yield Finding(f"must be at most {_VERSION_CHARACTERS_MAX} characters that can be printed: shorten it", (here,))
 
 
 def _fields(route: schema.Route, place: Place) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from gateway.decode import avro, cbor, csv, json, line, msgpack, protobuf, raw, rows, scalar, senml, senml_cbor
 from gateway.decode.sparkplug import decoder as sparkplug
 from gateway.decode.sparkplug.topic import place_of
+from gateway.errors import DecodeError
 from gateway.schemas.contract import Contract
 
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ RECORD_FORMATS: Final[dict[str, Callable[[schema.Route, Limits], RecordDecoder]]
     "senml-json": lambda route, limits: senml.decoder(limits, unit=route.senml.unit),
     "senml-cbor": lambda route, limits: senml_cbor.decoder(limits, unit=route.senml.unit),
 }
+_SCHEMATIC: Final[Mapping[str, Callable[[schema.Route, Limits, Mapping[str, bytes]], Decoder]]] = {
+    "protobuf": lambda route, limits, documents: protobuf.decoder(
+        limits, documents[route.protobuf.descriptor_file], route.protobuf.message
+    ),
+    "avro": lambda route, limits, documents: avro.decoder(
+        limits, documents[route.avro.schema_file], route.avro.framing
+    ),
+}
+"""What cannot be read without a schema."""
 
 ITSELF: Final = "."
 """As path of the rows: the document itself is the array."""
@@ -47,13 +57,14 @@ class Decoding(NamedTuple):
     """How a route decodes: exactly one of `row` and `records` is there.
 
     `memory` is what the decoder learns from messages for those to come, `origin` gives the topic that stands for others
-    of the same sensor.
+    of the same sensor. `schema` names the schema that payloads keep or are written in, with its version; empty: none.
     """
 
     row: Decoder | None = None
     records: RecordDecoder | None = None
     memory: sparkplug.Sparkplug | None = None
     origin: Callable[[str], str] | None = None
+    schema: str = ""
 
 
 def decoding_of(route: schema.Route, limits: Limits, documents: Mapping[str, bytes]) -> Decoding:
@@ -67,17 +78,24 @@ def decoding_of(route: schema.Route, limits: Limits, documents: Mapping[str, byt
         return Decoding(records=memory.decode, memory=memory, origin=lambda topic: place_of(topic).origin)
     if name in RECORD_FORMATS:
         return Decoding(records=RECORD_FORMATS[name](route, limits))
-    if name == "protobuf":
-        options = route.protobuf
-        return Decoding(protobuf.decoder(limits, documents[options.descriptor_file], options.message))
-    if name == "avro":
-        return Decoding(avro.decoder(limits, documents[route.avro.schema_file], route.avro.framing))
-    contract = Contract(documents[route.schema_file], route.schema_file) if route.schema_file else None
+    if name in _SCHEMATIC:
+        decode = _SCHEMATIC[name](route, limits, documents)
+        named = schema_name(route)
+        return Decoding(_naming(decode, named) if route.schema_version else decode, schema=named)
+    named = schema_name(route)
+    contract = Contract(documents[route.schema_file], named) if route.schema_file else None
     if route.rows:
         path = () if route.rows == ITSELF else tuple(route.rows.split("."))
-        return Decoding(records=rows.decoder(_kept(DOCUMENTS[name], contract), limits, path))
+        return Decoding(records=rows.decoder(_kept(DOCUMENTS[name], contract), limits, path), schema=named)
     decode = FORMATS[name](limits)
-    return Decoding(decode if contract is None else _after(_kept(DOCUMENTS[name], contract), decode))
+    return Decoding(decode if contract is None else _after(_kept(DOCUMENTS[name], contract), decode), schema=named)
+
+
+def schema_name(route: schema.Route) -> str:
+    """Return which schema a route has, by its file and its version; empty when it has none."""
+    files = {"protobuf": route.protobuf.descriptor_file, "avro": route.avro.schema_file}
+    file = files.get(route.decoder, route.schema_file)
+    return f"{file} version {route.schema_version}" if file and route.schema_version else file
 
 
 def _kept(parse: Parse, contract: Contract | None) -> Parse:
@@ -97,5 +115,17 @@ def _after(check: Parse, decode: Decoder) -> Decoder:
     def decoded(payload: bytes, /) -> Row:
         check(payload)
         return decode(payload)
+
+    return decoded
+
+
+def _naming(decode: Decoder, name: str) -> Decoder:
+    """Return a decoder whose refusals name the schema that the payload was read by."""
+
+    def decoded(payload: bytes, /) -> Row:
+        try:
+            return decode(payload)
+        except DecodeError as error:
+            raise DecodeError(error.reason, f"{error.fault} ({name})") from None
 
     return decoded

@@ -56,7 +56,7 @@ class MirrorDriver:
         self._places = [Place(one, node, chance) for one in (region, *standbys)]
         self._failover = Failover(len(self._places), region.failover_after_ns, region.hold_down_ns, chance)
         self._session = Session(
-            {lane: spool.cursor(region.name, lane) for lane in spool.lanes},
+            {lane: spool.cursor(region.name, lane) for lane in spool.lanes_of(region.name)},
             by_receiver=self._active.by_receiver,
             in_flight_max=region.in_flight_max,
             resend_after_ns=region.resend_after_ns,

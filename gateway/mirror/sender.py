@@ -87,7 +87,7 @@ class Sender:
             await asyncio.sleep(most_s / 50)
 
     def _wanted(self) -> Wanted | None:
-        for lane in self._spool.lanes:  # the journal may bring back one that is configured no more
+        for lane in self._spool.lanes_of(self._name):  # the journal may bring back one that is configured no more
             self._session.add_lane(lane, self._spool.cursor(self._name, lane))
         return None if self.is_held else self._session.next_wanted(self._spool.head, time.monotonic_ns())
 

@@ -110,7 +110,12 @@ class Session:
         return dict(self._cursors)
 
     def unsent(self, lane: str) -> tuple[int, int | None]:
-        """Return the oldest stretch of a lane that was not sent yet, whose first may be being read; None: no end."""
+        """Return the oldest stretch of a lane that was not sent yet, whose first may be being read; None: no end.
+
+        A lane that the region does not take is unsent from 0 on.
+        """
+        if lane not in self._next:
+            return 0, None
         return self._backlog[lane][0] if self._backlog[lane] else (self._next[lane], None)
 
     @property

@@ -66,7 +66,7 @@ class Contract:
         "unsupported_type" when it holds what JSON cannot; "too_deep" beyond `DOCUMENT_DEPTH_MAX`.
         """
         if _is_too_deep(document):
-            raise DecodeError("too_deep", f"the payload is nested deeper than {DOCUMENT_DEPTH_MAX}")
+            raise DecodeError("too_deep", f"the payload is nested deeper than {DOCUMENT_DEPTH_MAX} ({self.name})")
         try:
             self._validate(document)
         except self._faults as error:

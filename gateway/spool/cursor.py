@@ -16,7 +16,7 @@ from gateway.spool.format import ORIGIN, Position
 from gateway.spool.slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gateway.config.schema import Region
@@ -41,10 +41,21 @@ def forget_region(disk: Disk, folder: Path, region: str) -> None:
 
 
 class Cursors:
-    """The cursors of all configured regions. Not locked: the spool does that."""
+    """The cursors of all configured regions. Not locked: the spool does that.
 
-    def __init__(self, disk: Disk, folder: Path, regions: Sequence[Region], report: list[str]) -> None:
+    `choice` maps the lanes that only some regions take to those; all others go to every region.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        folder: Path,
+        regions: Sequence[Region],
+        choice: Mapping[str, frozenset[str]],
+        report: list[str],
+    ) -> None:
         disk.make_folder(folder)
+        self._choice = choice
         self.required = frozenset(region.name for region in regions if region.required)
         self._lag_bytes_max = {region.name: region.lag_bytes_max for region in regions}
         self._slots = {region.name: Slots(disk, folder / region.name) for region in regions}
@@ -67,6 +78,11 @@ class Cursors:
         """The names of the configured regions."""
         return list(self._places)
 
+    def of(self, lane: str) -> list[str]:
+        """Return the regions that take a lane."""
+        choice = self._choice.get(lane)
+        return self.regions if choice is None else [region for region in self._places if region in choice]
+
     def place(self, region: str, lane: str) -> Position:
         """Return how far a region is in a lane."""
         return self._places[region].get(lane, ORIGIN)
@@ -81,12 +97,13 @@ class Cursors:
         self._dirty.add(region)
 
     def lowest(self, lane: str) -> Position | None:
-        """Return the place that all regions have passed, None without regions."""
-        return min((self.place(region, lane) for region in self._places), default=None)
+        """Return the place that all regions that take the lane have passed, None without any."""
+        return min((self.place(region, lane) for region in self.of(lane)), default=None)
 
     def lowest_required(self, lane: str) -> int | None:
-        """Return the sequence that all required regions have passed, None without required regions."""
-        return min((self.place(region, lane).sequence for region in self.required), default=None)
+        """Return the sequence that all required regions that take the lane have passed, None without any."""
+        required = (region for region in self.of(lane) if region in self.required)
+        return min((self.place(region, lane).sequence for region in required), default=None)
 
     def may_lose(self, region: str, lane: str, end: int, sizes: Sequence[tuple[int, int]]) -> bool:
         """Say whether a segment that ends with `end` may go as far as a region is concerned.
@@ -102,7 +119,7 @@ class Cursors:
 
     def step_back(self, lane: str, place: Position, epoch: int) -> None:
         """Let no cursor of an older epoch be beyond `place`, after which a batch of `epoch` is stored."""
-        for region in self._places:
+        for region in self.of(lane):
             own = self.place(region, lane)
             if own.sequence > place.sequence and own.epoch != epoch:
                 self.put(region, lane, place)

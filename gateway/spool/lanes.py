@@ -29,7 +29,7 @@ from gateway.spool.books import Books, LaneBooks
 from gateway.spool.contents import Contents
 from gateway.spool.cursor import Cursors
 from gateway.spool.ring import Ring
-from gateway.spool.shares import Shares, draining, shapes
+from gateway.spool.shares import Shares, choice, draining, shapes
 from gateway.spool.slots import Slots
 from gateway.spool.status import lane_status
 from gateway.spool.thinning import Thinner
@@ -75,7 +75,7 @@ class Spool:
         self._books = Books()
         self._saved = b""
         self.taken_in = self._books.taken_in
-        self._cursors = Cursors(disk, folder / "cursors", regions, self.report)
+        self._cursors = Cursors(disk, folder / "cursors", regions, choice(options), self.report)
         self._shapes = shapes(options)
         self._shares = Shares(options.bytes_max, options.memory_bytes_max, self._save)
         self._rings: dict[str, Ring] = {}
@@ -122,6 +122,10 @@ class Spool:
         """The names of all lanes: those configured, in order, then those that only drain."""
         return tuple(self._rings)
 
+    def lanes_of(self, region: str) -> list[str]:
+        """Return the lanes that a region takes, in the same order."""
+        return [lane for lane in self._rings if region in self._cursors.of(lane)]
+
     def lose_up_to(self, lane: str, end: Position) -> None:
         """Note that all beyond the head up to `end` is gone from this disk; regions get a gap. At opening only."""
         ring = self._rings.get(lane)
@@ -152,7 +156,7 @@ class Spool:
                 ring = self._rings.get(lane) or self._add_ring(lane)
                 if not ring.contents.head.sequence:
                     with self._lock:
-                        for region in self._cursors.regions:
+                        for region in self._cursors.of(lane):
                             self._cursors.put(region, lane, places[region])
                 ring.contents.books.imported = end
             self._save()

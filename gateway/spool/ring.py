@@ -108,7 +108,7 @@ class Ring:
         segments = opening.segments()
         known = [cursors.place(name, self.name) for name in cursors.regions if cursors.is_known(name, self.name)]
         contents.adopt(segments, known)
-        for name in cursors.regions:
+        for name in cursors.of(self.name):
             if not cursors.is_known(name, self.name):
                 place = contents.lowest() if name in cursors.lost else contents.oldest()
                 cursors.put(name, self.name, place)
@@ -157,13 +157,14 @@ class Ring:
     def doom_passed(self) -> None:
         """Doom what every region has, or what holds back only regions that lag too far; `bury` makes it so."""
         contents = self.contents
-        while contents.segments and self._cursors.regions:
+        regions = self._cursors.of(self.name)
+        while contents.segments and regions:
             is_active = contents.segments[0] is self._active
             if is_active and not (self.shape.drains and not contents.unsynced):
                 return
             end = contents.end_of(0)
             sizes = [(contents.end_of(index), segment.size) for index, segment in enumerate(contents.segments)]
-            if any(not self._cursors.may_lose(name, self.name, end, sizes) for name in self._cursors.regions):
+            if any(not self._cursors.may_lose(name, self.name, end, sizes) for name in regions):
                 return
             self.doom_oldest()
 

@@ -75,6 +75,16 @@ def shapes(options: schema.Spool) -> dict[str, Shape]:
     return found
 
 
+def choice(options: schema.Spool) -> dict[str, frozenset[str]]:
+    """Return the regions of each lane that only some take, and of its coarser batches."""
+    return {
+        name: frozenset(lane.regions)
+        for lane in options.lanes
+        if lane.regions
+        for name in (lane.name, *(schema.thin_lane(lane.name, level) for level in range(1, lane.thin_levels + 1)))
+    }
+
+
 def draining(options: schema.Spool) -> Shape:
     """Return the shape of a ring whose lane is not configured any more."""
     return Shape(options.segment_bytes, _DRAINING_SEGMENTS * options.segment_bytes, drains=True)

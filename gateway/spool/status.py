@@ -16,7 +16,7 @@ def lane_status(ring: Ring, cursors: Cursors, counts: dict[str, int], *, is_full
     contents, lane = ring.contents, ring.name
     batches, readings = contents.beyond(0)
     regions = {}
-    for region in cursors.regions:
+    for region in cursors.of(lane):
         cursor = min(cursors.place(region, lane).sequence, contents.head.sequence)
         waiting, lost = contents.beyond(cursor), contents.lost_beyond(cursor)
         regions[region] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,9 +52,12 @@ def region(pki: Path, port: int, name: str = "centre", **options: object) -> sch
 class Node:
     """A spool with a mirror for each region; batches hold one reading each. `lanes` are in order of importance."""
 
-    def __init__(self, folder: Path, *regions: schema.Region, lanes: tuple[str, ...] = (LANE,)) -> None:
+    def __init__(self, folder: Path, *regions: schema.Region, lanes: Sequence[str | schema.Lane] = (LANE,)) -> None:
         self.regions = regions
-        made = tuple(schema.Lane(name=name, bytes_max=4 * SEGMENT_BYTES) for name in lanes)
+        made = tuple(
+            lane if isinstance(lane, schema.Lane) else schema.Lane(name=lane, bytes_max=4 * SEGMENT_BYTES)
+            for lane in lanes
+        )
         options = schema.Spool(lanes=made, segment_bytes=SEGMENT_BYTES)
         mirrored = tuple(one for one in regions if not one.failover_for)
         self.spool = Spool.open(Disk(), folder / "spool", options, NODE, mirrored, 1)
@@ -73,7 +76,7 @@ class Node:
             )
             for one in mirrored
         ]
-        self.appended = dict.fromkeys(lanes, 0)
+        self.appended = {lane.name: 0 for lane in made}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Node]:
@@ -129,13 +132,13 @@ class Receiver:
                 found = decode(bytes(message.payload))
                 if isinstance(found, DecodedBatch):
                     identity = found.header.id
-                    epoch, done = identity.epoch, (identity.sequence, identity.sequence)
+                    lane, epoch, done = identity.lane, identity.epoch, (identity.sequence, identity.sequence)
                     self.sequences.append(identity.sequence)
                 else:
-                    epoch, done = found.epoch, (found.first, found.last)
+                    lane, epoch, done = found.lane, found.epoch, (found.first, found.last)
                     self.gaps.append(found)
                 if self.says:
-                    word = wire.Acknowledgement("test", LANE, epoch, (done,))
+                    word = wire.Acknowledgement("test", lane, epoch, (done,))
                     topic = wire.acknowledgement_topic("edge/v1", NODE)
                     await client.publish(topic, wire.encode_acknowledgement(word), qos=1)
 

@@ -169,6 +169,9 @@ class Lane(Section, frozen=True, kw_only=True):
         int,
         option("Disk that no other lane may take from this one.", unit=SIZE, low=0, high=1024 * GIB),
     ] = 0
+    regions: Annotated[
+        tuple[str, ...], option("Regions that get this lane, standbys aside; empty means all of them.")
+    ] = ()
     weight: Annotated[
         int,
         option(

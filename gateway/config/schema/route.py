@@ -300,6 +300,10 @@ class Route(Section, frozen=True, kw_only=True):
     schema_file: Annotated[
         str, option("File with a JSON Schema that JSON, CBOR and MessagePack documents must keep. Empty: none.")
     ] = ""
+    schema_version: Annotated[
+        str,
+        option("Version of the route's schema, of any decoder that has one, as rejections and the status name it."),
+    ] = ""
     protobuf: Annotated[Protobuf, option("For the decoder protobuf.")] = msgspec.field(default_factory=Protobuf)
     avro: Annotated[Avro, option("For the decoder avro.")] = msgspec.field(default_factory=Avro)
     sparkplug: Annotated[Sparkplug, option("For the decoder sparkplug.")] = msgspec.field(default_factory=Sparkplug)
