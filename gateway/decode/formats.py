@@ -78,11 +78,10 @@ def decoding_of(route: schema.Route, limits: Limits, documents: Mapping[str, byt
         return Decoding(records=memory.decode, memory=memory, origin=lambda topic: place_of(topic).origin)
     if name in RECORD_FORMATS:
         return Decoding(records=RECORD_FORMATS[name](route, limits))
+    named = schema_name(route)
     if name in _SCHEMATIC:
         decode = _SCHEMATIC[name](route, limits, documents)
-        named = schema_name(route)
         return Decoding(_naming(decode, named) if route.schema_version else decode, schema=named)
-    named = schema_name(route)
     contract = Contract(documents[route.schema_file], named) if route.schema_file else None
     if route.rows:
         path = () if route.rows == ITSELF else tuple(route.rows.split("."))

@@ -153,8 +153,7 @@ class Pipeline:
         """Return what each route has done since it was made, in order."""
         names = ("name", "messages", "quarantined", "readings_in", "readings_out")
         return [
-            {name: getattr(route, name) for name in names} | {"schema": route.decoding.schema}
-            for route in self._routes
+            {name: getattr(route, name) for name in names} | {"schema": route.decoding.schema} for route in self._routes
         ]
 
     @property
