@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import io
 import itertools
 import json
@@ -435,14 +434,7 @@ def test_an_avro_schema_that_cannot_be_used_is_a_fault_of_the_configuration(sche
 
 
 def test_without_the_package_the_configuration_says_to_install_the_extra(monkeypatch) -> None:
-    real = builtins.__import__
-
-    def missing(name, *rest):
-        if name.startswith("fastavro"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "fastavro", None)
     with pytest.raises(ConfigError) as caught:
         avro.decoder(Limits(), CLIMATE)
     assert caught.value.hint == "pip install 'edge-gateway[avro]'"

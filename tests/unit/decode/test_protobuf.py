@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import struct
+import sys
 import time
 import tracemalloc
 
@@ -333,14 +333,7 @@ def test_a_descriptor_set_without_its_imports_says_how_to_make_one() -> None:
 
 
 def test_without_the_package_the_configuration_says_what_to_install(monkeypatch) -> None:
-    real = builtins.__import__
-
-    def missing(name, *rest):
-        if name.startswith("google.protobuf"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "google.protobuf", None)
     with pytest.raises(ConfigError) as caught:
         protobuf.decoder(Limits(), PLANT, "plant.Reading")
     assert caught.value.hint == "pip install 'edge-gateway[protobuf]'"
