@@ -266,6 +266,21 @@ def test_a_message_that_is_refused_for_good_is_parked_and_its_loss_is_exact(buil
     assert (lane["missing"], lane["unaccounted"]) == (0, 0)
 
 
+@pytest.mark.xfail(strict=True, reason="only codes that say so by themselves count as a refusal for good")
+def test_a_message_that_is_refused_each_time_it_is_sent_is_parked_in_the_end(build) -> None:
+    poison: list[bytes] = []
+
+    def answer(number: int, payload: bytes) -> mqtt5.PubAckReasonCode:
+        if number == 5:
+            poison.append(payload)
+        refused = payload in poison
+        return mqtt5.PubAckReasonCode.IMPLEMENTATION_SPECIFIC_ERROR if refused else mqtt5.PubAckReasonCode.SUCCESS
+
+    bench = build(BY_RECEIVER, answer=answer)
+    bench.send(500)
+    wait_for(lambda: bench.region()["parked"] == 1, "it is parked", 10.0)
+
+
 def test_a_broker_that_forgets_its_sessions_costs_nothing(build) -> None:
     bench = build(BY_RECEIVER)
     for _ in range(2):
