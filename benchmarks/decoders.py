@@ -2,7 +2,8 @@
 
 Decoders are called as routes get them, with the same three values in every format as far as it can say them; where
 Python has a bare parser of the format, it reads the same payloads for the baseline. `rows` are ten such objects in one
-payload. Sparkplug B is data by aliases, after a birth.
+payload. Sparkplug B is data by aliases, after a birth. What is bare of Protobuf makes a message in C, whose fields have
+not been looked at yet.
 
 Steps are measured in the whole pipeline, JSON of three fields and 500 topics, with one step each; the baseline is the
 pipeline without any, so a step that leaves readings out also saves what they would have cost behind it. Windows take
@@ -11,6 +12,7 @@ ten rows each. `added` in the JSON is the difference in ns.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import statistics
@@ -20,7 +22,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cbor2
+import fastavro
 import msgspec
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 from benchmarks.pipeline import load
 from gateway.config import schema
@@ -81,6 +86,49 @@ def nested(values: dict) -> dict:
     return {"device": {"id": "a7", "values": values}}
 
 
+def proto_file() -> FileDescriptorProto:
+    """Return a schema of the three values."""
+    file = FileDescriptorProto(name="bench.proto", syntax="proto3")
+    kinds = (FieldDescriptorProto.TYPE_DOUBLE, FieldDescriptorProto.TYPE_INT32, FieldDescriptorProto.TYPE_DOUBLE)
+    fields = [
+        FieldDescriptorProto(name=name, number=number, type=kind, label=FieldDescriptorProto.LABEL_OPTIONAL)
+        for number, (name, kind) in enumerate(zip(FIELDS, kinds, strict=True), 1)
+    ]
+    file.message_type.add(name="Climate", field=fields)
+    return file
+
+
+def proto_class() -> type:
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(proto_file())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("Climate"))
+
+
+def avro_encoded(values: dict) -> bytes:
+    file = io.BytesIO()
+    fastavro.schemaless_writer(file, AVRO, values)
+    return file.getvalue()
+
+
+def avro_parsed(payload: bytes) -> object:
+    return fastavro.schemaless_reader(io.BytesIO(payload), AVRO, None)
+
+
+Climate = proto_class()
+AVRO = fastavro.parse_schema(
+    {
+        "type": "record",
+        "name": "Climate",
+        "fields": [
+            {"name": name, "type": kind} for name, kind in zip(FIELDS, ("double", "int", "double"), strict=True)
+        ],
+    }
+)
+SCHEMAS = {
+    "bench.desc": FileDescriptorSet(file=[proto_file()]).SerializeToString(),
+    "bench.avsc": json.dumps(AVRO).encode(),
+}
+
 parse_json, parse_msgpack = msgspec.json.Decoder().decode, msgspec.msgpack.Decoder().decode
 FORMATS = {
     "json": Format(compact, {"decoder": "json"}, parse_json),
@@ -110,6 +158,12 @@ FORMATS = {
     "senml-json": Format(lambda values: compact(senml(values)), {"decoder": "senml-json"}, parse_json),
     "senml-cbor": Format(senml_cbor, {"decoder": "senml-cbor"}, cbor2.loads),
     "sparkplug": Format(sparkplug, {"decoder": "sparkplug"}),
+    "protobuf": Format(
+        lambda values: Climate(**values).SerializeToString(),
+        {"decoder": "protobuf", "protobuf": schema.Protobuf(descriptor_file="bench.desc", message="Climate")},
+        Climate.FromString,
+    ),
+    "avro": Format(avro_encoded, {"decoder": "avro", "avro": schema.Avro(schema_file="bench.avsc")}, avro_parsed),
 }
 
 PROTECTED = {"key_file": KEY}
@@ -165,7 +219,7 @@ def decoder_row(name: str, format_: Format) -> dict:
         for _ in range(PAYLOADS)
     ]
     route = schema.Route(name="bench", topics=("#",), lane="telemetry", **format_.route)
-    decoding = decoding_of(route, Limits(), FILES)
+    decoding = decoding_of(route, Limits(), FILES | SCHEMAS)
     decode = decoding.row
     if decode is None:
         records, topic = decoding.records, TOPIC
