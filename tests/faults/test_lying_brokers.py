@@ -162,7 +162,7 @@ def test_what_a_broker_forgot_is_named_by_the_region_when_its_own_word_counts(bu
 
 
 def test_a_window_of_one_is_kept(build) -> None:
-    bench = build(BY_RECEIVER, receive_maximum=1, acknowledges_after_s=0.02)
+    bench = build(BY_RECEIVER, receive_maximum=1, acknowledges_after_s=0.2)
     bench.send(500)
     bench.settle()
     assert bench.liar.violations == []
