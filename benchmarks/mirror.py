@@ -23,11 +23,11 @@ import paho.mqtt.client as paho
 
 from benchmarks.spool import row
 from gateway.batch import envelope
+from gateway.clock import Clock
 from gateway.config import schema
 from gateway.demo.pki import write_pki
 from gateway.disk import Disk
-from gateway.mirror.driver import MirrorDriver
-from gateway.mirror.parked import Parked
+from gateway.mirror.driver import Box, MirrorDriver
 from gateway.model import BatchId, OpenBatch, SealedBatch
 from gateway.spool.lanes import Appended, Spool
 from gateway.transport import wire
@@ -104,7 +104,9 @@ async def mirror_s(port: int, pki: Path, folder: Path, sealed: list[SealedBatch]
         assert spool.append(batch) is Appended.STORED
     spool.sync()
     with ThreadPoolExecutor(2) as readers:
-        mirror = MirrorDriver(region, NODE, spool, Parked(Disk(), folder / "parked"), readers, random.Random(1))
+        mirror = MirrorDriver(
+            region, (), Box(NODE, folder, options.lanes, spool, Disk(), Clock(), readers, random.Random(1))
+        )
         task = asyncio.create_task(mirror.run())
         async with asyncio.timeout(TIMEOUT_S):
             while not mirror.is_connected:  # noqa: ASYNC110  # nobody tells

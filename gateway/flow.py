@@ -45,8 +45,7 @@ from gateway.journal import format as journal_format
 from gateway.journal.checkpoint import CheckpointStore
 from gateway.journal.writer import JournalWriter
 from gateway.medium import State
-from gateway.mirror.driver import MirrorDriver
-from gateway.mirror.parked import Parked
+from gateway.mirror.driver import Box, MirrorDriver
 from gateway.pressure import Pressure
 from gateway.quarantine import Quarantine
 from gateway.recovery import Recovery, Settings
@@ -143,22 +142,9 @@ class Flow:
             chance,
             last_connection=self.recovered.connection,
         )
-        self.mirrors = [
-            self._mirror(region, node, Parked(disk, folder / "parked" / region.name)) for region in config.mirrored
-        ]
-
-    def _mirror(self, region: schema.Region, node: str, parked: Parked) -> MirrorDriver:
-        config = self._config
-        return MirrorDriver(
-            region,
-            node,
-            self.spool,
-            parked,
-            self._readers,
-            self._chance,
-            config.spool.lanes,
-            config.standbys(region.name),
-        )
+        box = Box(node, folder, config.spool.lanes, self.spool, disk, clock, self._readers, chance)
+        self.mirrors = [MirrorDriver(region, config.standbys(region.name), box) for region in config.mirrored]
+        self._windows_opened = 0
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until `stop`; `ready` is called when input is taken in, whatever the regions do."""
@@ -376,14 +362,22 @@ class Flow:
             looked["payload_bytes"] = self.intake.counts["payload_bytes"]
             self._rates.look(self._clock.monotonic_ns() / _NS, looked)
             self._look_at_pressure()
+            self._look_at_windows()
             await asyncio.sleep(1.0)
 
     def _look_at_pressure(self) -> None:
         before = self.pressure.words
-        is_linked = all(mirror.is_connected for mirror in self.mirrors if mirror.is_required)
+        is_linked = not any(mirror.is_away for mirror in self.mirrors if mirror.is_required)
         self.pressure.look(self.timeline.now(), self.spool.fill(), is_linked=is_linked)
         if self.pressure.words != before:
             log.warning("under pressure: %s", ", ".join(self.pressure.words) or "nothing any more")
+
+    def _look_at_windows(self) -> None:
+        """Let open batches be sealed when a radio has gone up."""
+        opened = sum(mirror.windows_opened for mirror in self.mirrors)
+        if opened != self._windows_opened:
+            self._windows_opened = opened
+            self.committer.flush()
 
     def status(self) -> dict[str, object]:
         """Return everything that people and supervisors may want to see, as plain data."""

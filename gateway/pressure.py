@@ -3,6 +3,7 @@
     ring:<lane>   the lane's ring is filled beyond `ring_high` with what required regions wait for; until it is below
                   `ring_low`
     link          some required region has been away for `link_after`; until all have been there for `link_clear`
+    flush         stands for one entry: what is open is sealed with it, because a radio has gone up
 
 Routes may thin out what they take while such a word stands (`under_pressure`): before a lane has to evict.
 """
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.config import schema
 
+FLUSH: Final = "flush"
 LINK: Final = "link"
 RING: Final = "ring"
 

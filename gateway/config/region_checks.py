@@ -9,7 +9,7 @@ from gateway.config.finding import Finding
 from gateway.config.units import duration_text
 from gateway.config.values import nearest
 from gateway.process.topics import topic_fault
-from gateway.transport import address
+from gateway.transport import address, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +31,10 @@ def region_findings(region: schema.Region, place: Place) -> Iterator[Finding]:
         yield finding(f"{low} is more than backoff_max, {high}: lower it, or raise that", "backoff_min", "backoff_max")
     yield from prefix_findings(region.topic_prefix, (*place, "topic_prefix"))
     yield from _transport(region, place)
+    for number, expression in enumerate(region.link.connect):
+        why = windows.fault(expression)
+        if why:
+            yield finding(f'"{expression}" (number {number + 1}) is no cron expression, {why}: correct it', "link")
     for one, other in (("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")):
         if getattr(region, one) and not getattr(region, other):
             yield finding(f"is set and {other} is not: name that file too", one, other)

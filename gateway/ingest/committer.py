@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.errors import StoreError
 from gateway.model import Tick
+from gateway.pressure import FLUSH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,12 +90,17 @@ class Committer:
         self._deadline = deadline
         self._pace = pace
         self.pressure: Callable[[], tuple[str, ...]] = tuple
-        self._stopping = False
+        self._stopping = self._is_flushing = False
         self.counts = {"acknowledged": 0, "unacknowledged": 0, "ticks": 0}
 
     def stop(self) -> None:
         """Let `run` end once everything that was taken in is committed."""
         self._stopping = True
+        self._intake.changed.set()
+
+    def flush(self) -> None:
+        """Let the pipeline seal what is open, with the next entry."""
+        self._is_flushing = True
         self._intake.changed.set()
 
     async def run(self) -> None:
@@ -121,7 +127,8 @@ class Committer:
             self.counts["ticks"] += 1
         else:
             entry, pending = self._intake.take(wall_ns, at, clock)
-        entry.pressure = self.pressure()
+        entry.pressure = (*self.pressure(), FLUSH) if self._is_flushing else self.pressure()
+        self._is_flushing = False
         position = await self._durable(entry)
         if pending is not None:
             self._acknowledge(pending)
@@ -129,6 +136,8 @@ class Committer:
 
     def _wait_s(self) -> float | None:
         """Return the time until something must be committed; a tick only when the pipeline has seen all input."""
+        if self._is_flushing:
+            return 0.0
         wait_s = self._intake.wait_s(asyncio.get_running_loop().time())
         deadline = self._deadline() if self._inputs.is_idle else None
         if wait_s is None and deadline is not None:

@@ -4,7 +4,8 @@ A carrier that is only to prove its place holds the link for the hold-down, asks
 `proved`; then it waits for `go` before it carries anything, on the same link.
 
 A link ends here as well when the credentials' files change: nothing new is sent until what is in flight is acknowledged
-(`DRAIN_S` at most), and whoever connects next uses the new ones. And when another place is overdue to have its turn.
+(`DRAIN_S` at most), and whoever connects next uses the new ones. So it does when the radio's window closes and there is
+nothing urgent; and when another place is overdue to have its turn.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import GatewayError, LinkError
 from gateway.mirror.place import STABLE_S
+from gateway.transport.contract import Metered
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from gateway.mirror.allowance import Allowance
     from gateway.mirror.failover import Failover
     from gateway.mirror.place import Place
     from gateway.mirror.sender import Sender
@@ -37,8 +40,8 @@ LOOK_S: Final = 1.0
 """Time between two looks at whether the place works."""
 
 
-class _CredentialsChanged(Exception):  # noqa: N818  # not an error: it ends a link on purpose
-    """The files of credentials are others now."""
+class _OnPurpose(Exception):  # noqa: N818  # not an error
+    """Ends a link that works: its credentials are others now, or its radio goes down."""
 
 
 class Carrier:
@@ -50,17 +53,19 @@ class Carrier:
         sender: Sender,
         session: Session,
         failover: Failover,
+        allowance: Allowance,
         readers: Executor,
         hold_down_s: float | None = None,
     ) -> None:
         self.place = place
         self.proved = asyncio.Event()
         self.go = asyncio.Event()
-        self.is_renewing = False
+        self.is_on_purpose = False
         self.up_s = 0.0
         self._sender = sender
         self._session = session
         self._failover = failover
+        self._allowance = allowance
         self._readers = readers
         self._hold_down_s = hold_down_s
         self.task = asyncio.create_task(self._run(), name=f"mirror {place.name}")
@@ -79,11 +84,13 @@ class Carrier:
                     await self._prove(link, self._hold_down_s)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._watch_credentials(), name=f"{place.name}: credentials")
+                    group.create_task(self._watch_window(), name=f"{place.name}: window")
                     group.create_task(self._watch_health(), name=f"{place.name}: health")
+                    group.create_task(self._watch_traffic(link), name=f"{place.name}: traffic")
                     await self._sender.serve(link, place)
-        except* _CredentialsChanged:
-            self.is_renewing = True
-            log.info("region %s: new credentials, connecting anew", place.name)
+        except* _OnPurpose as reasons:
+            self.is_on_purpose = True
+            log.info("region %s: %s", place.name, reasons.exceptions[0])
         except* GatewayError as errors:
             place.note(_first(errors))
         finally:
@@ -108,7 +115,26 @@ class Carrier:
         while not await loop.run_in_executor(self._readers, self.place.credentials.have_changed):  # noqa: ASYNC110
             await asyncio.sleep(CREDENTIALS_S)
         await self._sender.drain(DRAIN_S)
-        raise _CredentialsChanged
+        raise _OnPurpose("new credentials, connecting anew")
+
+    async def _watch_window(self) -> None:
+        # A clock tells nobody.
+        while self._allowance.is_open or self._sender.has_something():  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)
+        await self._sender.drain(DRAIN_S)
+        raise _OnPurpose("its window has closed")
+
+    async def _watch_traffic(self, link: Link) -> None:
+        """Charge the budget with what the line carries beside the batches: headers, words, pings, what was lost."""
+        if not isinstance(link, Metered):
+            return
+        known = -self._sender.counts["sent_bytes"]
+        while True:
+            await asyncio.sleep(LOOK_S)
+            more = link.traffic() - known - self._sender.counts["sent_bytes"]
+            if more > 0:
+                known += more
+                self._allowance.budget.spend("", more, time.monotonic_ns())
 
     async def _watch_health(self) -> None:
         while True:

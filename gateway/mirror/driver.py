@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateway.mirror.carrier import DRAIN_S, Carrier
+from gateway.mirror.allowance import Allowance
+from gateway.mirror.carrier import DRAIN_S, LOOK_S, Carrier
 from gateway.mirror.failover import Failover
+from gateway.mirror.parked import Parked
 from gateway.mirror.place import Place
 from gateway.mirror.sender import Sender
 from gateway.mirror.session import Session
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
     from concurrent.futures import Executor
+    from pathlib import Path
 
+    from gateway.clock import Clock
     from gateway.config import schema
-    from gateway.mirror.parked import Parked
+    from gateway.disk import Disk
     from gateway.spool.lanes import Spool
 
 log = logging.getLogger(__name__)
@@ -34,35 +38,43 @@ log = logging.getLogger(__name__)
 _NS: Final = 10**9
 
 
-class MirrorDriver:
-    """The mirror of one region. `lanes` have the weights of turns to send, `standbys` are in order of preference."""
+class Box(NamedTuple):
+    """What all mirrors of a node work with: `folder` is its state folder, `lanes` are in order of importance."""
 
-    def __init__(
-        self,
-        region: schema.Region,
-        node: str,
-        spool: Spool,
-        parked: Parked,
-        readers: Executor,
-        chance: random.Random,
-        lanes: Sequence[schema.Lane] = (),
-        standbys: Sequence[schema.Region] = (),
-    ) -> None:
+    node: str
+    folder: Path
+    lanes: Sequence[schema.Lane]
+    spool: Spool
+    disk: Disk
+    clock: Clock
+    readers: Executor
+    chance: random.Random
+
+
+class MirrorDriver:
+    """The mirror of one region; `standbys` are in order of preference."""
+
+    def __init__(self, region: schema.Region, standbys: Sequence[schema.Region], box: Box) -> None:
         self.name = region.name
         self.is_required = region.required
-        self._parked = parked
-        self._readers = readers
+        self._readers = box.readers
         self._next_attempt_at = 0.0
-        self._places = [Place(one, node, chance) for one in (region, *standbys)]
-        self._failover = Failover(len(self._places), region.failover_after_ns, region.hold_down_ns, chance)
+        self._places = [Place(one, box.node, box.chance) for one in (region, *standbys)]
+        self._failover = Failover(len(self._places), region.failover_after_ns, region.hold_down_ns, box.chance)
+        self._parked = Parked(box.disk, box.folder / "parked" / region.name)
+        names = [lane.name for lane in box.lanes]
+        links = box.folder / "links"
+        self._allowance = Allowance(region.name, region.link, names, box.clock, box.disk, links / region.name)
         self._session = Session(
-            {lane: spool.cursor(region.name, lane) for lane in spool.lanes_of(region.name)},
+            {lane: box.spool.cursor(region.name, lane) for lane in box.spool.lanes_of(region.name)},
             by_receiver=self._active.by_receiver,
             in_flight_max=region.in_flight_max,
             resend_after_ns=region.resend_after_ns,
-            weight=weigher(lanes, region.backlog_share),
+            weight=weigher(box.lanes, region.backlog_share),
         )
-        self._sender = Sender(region.name, self._session, self._failover, spool, parked, readers)
+        self._sender = Sender(
+            region.name, self._session, self._failover, self._allowance, box.spool, self._parked, box.readers
+        )
 
     def notify(self) -> None:
         """Look at the spool again: it has something new."""
@@ -71,8 +83,12 @@ class MirrorDriver:
     async def run(self) -> None:
         """Mirror until cancelled."""
         carrier: Carrier | None = None
+        tending = asyncio.create_task(self._tend(), name=f"mirror {self.name}: tend")
         try:
             while True:
+                # A clock tells nobody.
+                while not (carrier or self._may_connect()):  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_S)
                 carrier = carrier or self._carrier(self._failover.active)
                 better = await self._better_than(carrier)
                 if better is None:
@@ -82,13 +98,25 @@ class MirrorDriver:
                     await self._move(carrier, *better)
                 carrier = better and better[1]
         finally:
+            tending.cancel()
             if carrier is not None:
                 await carrier.stop()
+            self._allowance.save()
 
     @property
     def is_connected(self) -> bool:
         """Whether the place that carries the mirror has accepted us on a link that lives."""
         return self._active.connected_at > 0.0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether there is no link although there might be one."""
+        return not self.is_connected and self._may_connect()
+
+    @property
+    def windows_opened(self) -> int:
+        """How often the radio's window has opened since the start, where open batches are to go in it."""
+        return self._allowance.opened
 
     def unsent(self, lane: str) -> tuple[int, int | None]:
         """Return the oldest stretch of a lane that was not sent yet, whose first may be being read; None: no end."""
@@ -105,6 +133,7 @@ class MirrorDriver:
             "in_flight": self._session.in_flight,
             "backlog": self._session.backlog,
             "cursors": self._session.cursors,
+            "line": self._allowance.status(),
             **self._session.counts,
             **counts,
             **self._sender.counts,
@@ -118,7 +147,18 @@ class MirrorDriver:
 
     def _carrier(self, number: int, hold_down_s: float | None = None) -> Carrier:
         place = self._places[number]
-        return Carrier(place, self._sender, self._session, self._failover, self._readers, hold_down_s)
+        return Carrier(place, self._sender, self._session, self._failover, self._allowance, self._readers, hold_down_s)
+
+    async def _tend(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._allowance.look()
+            if self._allowance.is_due:
+                await loop.run_in_executor(self._readers, self._allowance.save)
+
+    def _may_connect(self) -> bool:
+        return self._allowance.is_open or self._sender.has_something()
 
     async def _better_than(self, carrier: Carrier) -> tuple[int, Carrier] | None:
         """Wait until the carrier has ended, which gives None, or a better place is proved."""
@@ -160,7 +200,7 @@ class MirrorDriver:
         """Wait before the next attempt, or let the next place have its turn at once."""
         now_ns = time.monotonic_ns()
         self._sender.is_held = False
-        if ended.is_renewing:
+        if ended.is_on_purpose:
             return
         self._failover.does_not_work(now_ns)
         wait_s = ended.place.backoff.next_wait_s(ended.up_s)

@@ -19,6 +19,7 @@ from gateway.transport import wire
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from gateway.mirror.allowance import Allowance
     from gateway.mirror.failover import Failover
     from gateway.mirror.parked import Parked
     from gateway.mirror.place import Place
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 READS_MAX: Final = 5
 """Failing reads of a batch, one each second, until it is taken for damaged, provided that the disk takes a write."""
+LOOK_S: Final = 1.0
+"""Longest wait while the line is held back by its budget or its windows."""
 _DISK_RETRY_S: Final = 1.0
 _NS: Final = 10**9
 
@@ -48,7 +51,14 @@ class Sender:
     """The work for one region, on one link after the other. While `is_held` nothing new is sent."""
 
     def __init__(
-        self, name: str, session: Session, failover: Failover, spool: Spool, parked: Parked, readers: Executor
+        self,
+        name: str,
+        session: Session,
+        failover: Failover,
+        allowance: Allowance,
+        spool: Spool,
+        parked: Parked,
+        readers: Executor,
     ) -> None:
         self.is_held = False
         self.work = asyncio.Event()
@@ -56,6 +66,7 @@ class Sender:
         self._name = name
         self._session = session
         self._failover = failover
+        self._allowance = allowance
         self._spool = spool
         self._parked = parked
         self._readers = readers
@@ -68,6 +79,7 @@ class Sender:
             group.create_task(self._hear(link, place), name=f"{self._name}: hear")
             while True:
                 await link.ready()
+                await asyncio.sleep(self._allowance.budget.wait_ns(time.monotonic_ns()) / _NS)
                 self.work.clear()
                 wanted = self._wanted()
                 if wanted is None:
@@ -75,7 +87,9 @@ class Sender:
                     continue
                 loaded = await self._load(wanted, place)
                 if loaded is not None and self._session.sending(wanted.lane, *loaded[1:4]):
-                    self._session.charge(wanted, len(loaded.message.payload))
+                    size = len(loaded.message.payload)
+                    self._session.charge(wanted, size)
+                    self._allowance.budget.spend(wanted.lane, size, time.monotonic_ns())
                     group.create_task(self._publish(link, place, wanted.lane, loaded), name=f"{self._name}: publish")
 
     async def drain(self, most_s: float) -> None:
@@ -86,14 +100,26 @@ class Sender:
         while self._session.in_flight and loop.time() < give_up_at:  # noqa: ASYNC110  # once in months, and bounded
             await asyncio.sleep(most_s / 50)
 
+    def has_something(self) -> bool:
+        """Say whether there is anything that may be sent now, or waits for an acknowledgement."""
+        self._know_lanes()
+        return self._session.has_something(self._spool.head, self._allowance.permits)
+
     def _wanted(self) -> Wanted | None:
+        self._know_lanes()
+        if self.is_held:
+            return None
+        return self._session.next_wanted(self._spool.head, time.monotonic_ns(), self._allowance.permits)
+
+    def _know_lanes(self) -> None:
         for lane in self._spool.lanes_of(self._name):  # the journal may bring back one that is configured no more
             self._session.add_lane(lane, self._spool.cursor(self._name, lane))
-        return None if self.is_held else self._session.next_wanted(self._spool.head, time.monotonic_ns())
 
     async def _wait_for_work(self) -> None:
         deadline_ns = self._session.deadline_ns
         wait_s = None if deadline_ns is None or self.is_held else max(0.0, (deadline_ns - time.monotonic_ns()) / _NS)
+        if self._allowance.is_limited:
+            wait_s = LOOK_S
         try:
             async with asyncio.timeout(wait_s):
                 await self.work.wait()

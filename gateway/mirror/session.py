@@ -47,6 +47,10 @@ class Wanted(NamedTuple):
     is_backlog: bool = False
 
 
+def _any(lane: str) -> bool:  # noqa: ARG001  # all are permitted
+    return True
+
+
 def _even(wanted: tuple[str, bool]) -> float:  # noqa: ARG001  # all are equal
     return 1.0
 
@@ -145,14 +149,21 @@ class Session:
         for parcel in self._all():
             parcel.is_taken, parcel.times_taken, parcel.due_ns = False, 0, now_ns
 
-    def next_wanted(self, head: Callable[[str], int], now_ns: int) -> Wanted | None:
-        """Return what to send now: what is due again first, then by turns what is new while the window has room."""
+    def next_wanted(
+        self, head: Callable[[str], int], now_ns: int, permits: Callable[[str], bool] = _any
+    ) -> Wanted | None:
+        """Return what to send now: what is due again first, then by turns what is new while the window has room.
+
+        Of lanes that are not permitted now nothing is sent.
+        """
         for lane, parcels in self._parcels.items():
+            if not permits(lane):
+                continue
             for parcel in parcels.values():
                 if parcel.due_ns is not None and parcel.due_ns <= now_ns:
                     # A gap may begin before the cursor; what lies there the spool may have forgotten.
                     return Wanted(lane, max(parcel.first, self._cursors[lane] + 1))
-        waiting = self._waiting(head)
+        waiting = self._waiting(head, permits)
         if not waiting:
             return None
         lane, is_backlog = self._turns.choose(list(waiting))
@@ -162,7 +173,14 @@ class Session:
         """Note how many bytes a turn came to."""
         self._turns.charge((wanted.lane, wanted.is_backlog), size)
 
-    def _waiting(self, head: Callable[[str], int]) -> dict[tuple[str, bool], int]:
+    def has_something(self, head: Callable[[str], int], permits: Callable[[str], bool]) -> bool:
+        """Say whether a lane that is permitted has anything in flight or not yet sent."""
+        return any(
+            permits(lane) and (self._parcels[lane] or self._backlog[lane] or first <= head(lane))
+            for lane, first in self._next.items()
+        )
+
+    def _waiting(self, head: Callable[[str], int], permits: Callable[[str], bool]) -> dict[tuple[str, bool], int]:
         """Return the first sequence of everything that may be sent now, by lane and whether it is backlog."""
         waiting: dict[tuple[str, bool], int] = {}
         room = self._in_flight_max - self.in_flight
@@ -170,11 +188,11 @@ class Session:
             newest = head(lane)
             if newest - first >= self._in_flight_max:
                 self._put_off(lane, newest)
-            if room > 0 and self._next[lane] <= newest:
+            if room > 0 and self._next[lane] <= newest and permits(lane):
                 waiting[lane, False] = self._next[lane]
         for lane, backlog in self._backlog.items():
             # What the spool hides for now is beyond its head.
-            if backlog and room > self._in_flight_max // 4 and backlog[0][0] <= head(lane):
+            if backlog and room > self._in_flight_max // 4 and backlog[0][0] <= head(lane) and permits(lane):
                 waiting[lane, True] = backlog[0][0]
         return waiting
 

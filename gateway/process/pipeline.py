@@ -41,6 +41,7 @@ from gateway.ledger import (
     count,
 )
 from gateway.model import CLOCK_UNSYNCHRONISED, MessageGroup, Output, Quarantined
+from gateway.pressure import FLUSH
 from gateway.process.material import NO_MATERIAL
 from gateway.process.plan import CompiledRoute, Plan
 from gateway.process.redelivery import Redelivery
@@ -191,6 +192,10 @@ class Pipeline:
             for start, stop in _slices(entry.payloads):
                 self._take_in(entry, start, stop, position, duplicates)
                 yield self._handed_over()
+        if FLUSH in entry.pressure:
+            for builder in self._builders.values():
+                self._seal(builder)
+            yield self._handed_over()
 
     def finish(self, wall_ns: int, at: int, kept: Collection[str] = ()) -> Output:
         """Seal every lane and close every window, but for the routes `kept`, which another pipeline goes on with."""

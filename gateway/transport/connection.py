@@ -19,6 +19,7 @@ import asyncio
 import fcntl
 import struct
 import termios
+from socket import IPPROTO_TCP, TCP_INFO
 from typing import TYPE_CHECKING, Final, cast
 
 import mqtt5
@@ -36,6 +37,10 @@ UNSENT_BYTES_MAX: Final = 64 * 1024
 
 _SIOCOUTQNSD: Final = 0x894B
 """Of linux/sockios.h: asks for the bytes that are not sent yet, where TIOCOUTQ asks for those not acknowledged."""
+_TCP_INFO: Final = struct.Struct("@128xQII56xQ")
+"""Of `struct tcp_info`, linux/tcp.h, since 4.19: tcpi_bytes_received, tcpi_segs_out, tcpi_segs_in, tcpi_bytes_sent."""
+SEGMENT_OVERHEAD_BYTES: Final = 52
+"""Headers of IPv4 and of TCP with its timestamps."""
 _LOOK_MIN_S: Final = 0.001
 _LOOK_MAX_S: Final = 0.05
 _INT: Final = struct.Struct("i")
@@ -82,7 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         self._last_id = 0
         self._peer_receive_maximum = 0
         self.packet_bytes_max = 0
-        self._written_bytes = self._taken_bytes = 0
+        self._written_bytes = self._taken_bytes = self._traffic = 0
         self.received_at = self.sent_at = self._taken_at = loop.time()
 
     def acknowledge(self, packet_ids: Sequence[int]) -> bool:
@@ -159,6 +164,16 @@ class Connection(asyncio.BufferedProtocol):
             return 0
         (size,) = _INT.unpack(fcntl.ioctl(socket.fileno(), what, _INT.pack(0)))
         return int(size)
+
+    def traffic(self) -> int:
+        """Return the bytes on the line so far, both ways: TCP's own count with what was sent again, and all headers."""
+        socket = None if self._transport is None else self._transport.get_extra_info("socket")
+        if socket is not None and socket.fileno() >= 0:
+            told = socket.getsockopt(IPPROTO_TCP, TCP_INFO, _TCP_INFO.size)
+            if len(told) == _TCP_INFO.size:
+                received, segments_out, segments_in, sent = _TCP_INFO.unpack(told)
+                self._traffic = received + sent + (segments_out + segments_in) * SEGMENT_OVERHEAD_BYTES
+        return self._traffic
 
     def subscribe(self, filters: Iterable[mqtt5.TopicFilter]) -> None:
         """Send SUBSCRIBE; `subscribed` is set by its answer."""

@@ -11,7 +11,7 @@ its protocol has a place for it, and tells apart three answers: acknowledged, re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -67,6 +67,14 @@ class Link(Protocol):
 
     async def probe(self) -> None:
         """Return after one round trip through the peer; `LinkError` when there is no answer."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A link that knows what it costs."""
+
+    def traffic(self) -> int:
+        """Return the bytes that this connection has moved over the line so far, both ways, overhead included."""
 
 
 class Transport(Protocol):

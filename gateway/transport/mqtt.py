@@ -115,6 +115,10 @@ class MqttLink:
             self._alive()
             await asyncio.sleep(LOOK_S)
 
+    def traffic(self) -> int:
+        """Return the bytes on the line so far."""
+        return 0 if self._connection is None else self._connection.traffic()
+
     def attach(self, connection: Connection) -> None:
         """Work on this connection."""
         self._connection = connection

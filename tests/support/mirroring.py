@@ -14,10 +14,10 @@ import aiomqtt
 
 from gateway.batch import envelope
 from gateway.batch.decode import DecodedBatch, decode
+from gateway.clock import Clock
 from gateway.config import schema
 from gateway.disk import Disk
-from gateway.mirror.driver import MirrorDriver
-from gateway.mirror.parked import Parked
+from gateway.mirror.driver import Box, MirrorDriver
 from gateway.model import Gap
 from gateway.spool.lanes import Spool
 from gateway.transport import wire
@@ -52,7 +52,13 @@ def region(pki: Path, port: int, name: str = "centre", **options: object) -> sch
 class Node:
     """A spool with a mirror for each region; batches hold one reading each. `lanes` are in order of importance."""
 
-    def __init__(self, folder: Path, *regions: schema.Region, lanes: Sequence[str | schema.Lane] = (LANE,)) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *regions: schema.Region,
+        lanes: Sequence[str | schema.Lane] = (LANE,),
+        clock: Clock | None = None,
+    ) -> None:
         self.regions = regions
         made = tuple(
             lane if isinstance(lane, schema.Lane) else schema.Lane(name=lane, bytes_max=4 * SEGMENT_BYTES)
@@ -63,17 +69,9 @@ class Node:
         self.spool = Spool.open(Disk(), folder / "spool", options, NODE, mirrored, 1)
         self.readers = ThreadPoolExecutor(2)
         chance = random.Random(7)
+        box = Box(NODE, folder, options.lanes, self.spool, Disk(), clock or Clock(), self.readers, chance)
         self.mirrors = [
-            MirrorDriver(
-                one,
-                NODE,
-                self.spool,
-                Parked(Disk(), folder / "parked" / one.name),
-                self.readers,
-                chance,
-                options.lanes,
-                tuple(standby for standby in regions if standby.failover_for == one.name),
-            )
+            MirrorDriver(one, [standby for standby in regions if standby.failover_for == one.name], box)
             for one in mirrored
         ]
         self.appended = {lane.name: 0 for lane in made}

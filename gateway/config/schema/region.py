@@ -12,6 +12,35 @@ from gateway.config.schema.nats import Nats
 from gateway.config.schema.webhook import Webhook
 from gateway.config.section import DURATION, GIB, KIB, MIB, MS, SIZE, Name, S, Section, option
 
+
+class Link(Section, frozen=True, kw_only=True):
+    """What the line to a region may carry, and when."""
+
+    bytes_per_second: Annotated[
+        int, option("Rate of sending; 0 means as fast as it goes.", unit=SIZE, low=0, high=GIB)
+    ] = 0
+    bytes_per_day: Annotated[
+        int, option("Bytes of a day, UTC, after which only urgent lanes go; 0: any.", unit=SIZE, low=0, high=1024 * GIB)
+    ] = 0
+    bytes_per_month: Annotated[
+        int,
+        option("Bytes of a month, UTC, after which only urgent lanes go; 0: any.", unit=SIZE, low=0, high=1024 * GIB),
+    ] = 0
+    connect: Annotated[
+        tuple[str, ...],
+        option("When the radio goes up: cron expressions, five fields, UTC; empty means it is always up."),
+    ] = ()
+    connect_for_ns: Annotated[
+        int, option("How long the radio then stays up.", unit=DURATION, low=S, high=86400 * S)
+    ] = 600 * S
+    flush: Annotated[
+        bool, option("Whether open batches are sealed when the radio goes up, so that they travel with the others.")
+    ] = True
+    urgent_lanes: Annotated[
+        tuple[str, ...], option("Lanes that no budget and no window holds back; empty means the first lane.")
+    ] = ()
+
+
 USUAL_PORTS: Final = {"mqtt": 8883, "amqp": 5671, "nats": 4222}
 """By transport, for those that are found by `host` and `port`."""
 
@@ -43,6 +72,7 @@ class Region(Section, frozen=True, kw_only=True):
     amqp: Annotated[Amqp, option("RabbitMQ.")] = field(default_factory=Amqp)
     nats: Annotated[Nats, option("NATS JetStream.")] = field(default_factory=Nats)
     webhook: Annotated[Webhook, option("HTTPS.")] = field(default_factory=Webhook)
+    link: Annotated[Link, option("The line.")] = field(default_factory=Link)
     acknowledge: Annotated[
         Literal["receiver", "broker"],
         option("Whose word moves the cursor: the receiver's after its durable write (mqtt only), or the broker's."),

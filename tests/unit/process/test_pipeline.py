@@ -25,6 +25,7 @@ from gateway.model import (
     Quarantined,
     Tick,
 )
+from gateway.pressure import FLUSH
 from gateway.process import pipeline as module
 from gateway.process.pipeline import Pipeline
 from gateway.process.samplers import Samplers
@@ -417,3 +418,14 @@ def test_the_bound_on_payloads_is_the_routes_and_never_above_the_brokers(options
     one = machine((route,), payload_bytes_max=200_000)
     found = applied(one, group(("a", b"x" * largest), ("a", b"x" * (largest + 1)))).quarantined
     assert [len(kept.payload) + kept.cut_bytes for kept in found if kept.reason == "payload_too_large"] == [largest + 1]
+
+
+def test_an_entry_that_flushes_seals_what_is_open_and_the_next_one_does_not() -> None:
+    one, flushing = machine(), group(("json/a", b'{"v": 1}'))
+    flushing.pressure = (FLUSH,)
+    assert [batch.readings for batch in applied(one, flushing).batches] == [1]
+    assert applied(one, group(("json/a", b'{"v": 2}'))).batches == []
+    idle = tick(5)
+    idle.pressure = (FLUSH,)
+    assert [batch.readings for batch in applied(one, idle).batches] == [1]
+    assert applied(one, idle).batches == []
