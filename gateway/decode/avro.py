@@ -4,8 +4,9 @@ The payload is what one datum is in Avro's binary encoding: bare, or in single-o
 the fingerprint of the schema before it. Files of Avro, which carry their schema, are no messages and not read.
 
 The package `fastavro` checks the schema and resolves its names when the configuration is read, and computes the
-fingerprint; payloads are read by `avro_types`, and never reach it. The nested result becomes a row as every document
-does: records and maps by a dot, arrays by number, null left out.
+fingerprint; payloads are read by `avro_types`, and never reach it. Where a reader's schema is given too, `avro_reader`
+composes what reads data of the one as data of the other. The nested result becomes a row as every document does:
+records and maps by a dot, arrays by number, null left out.
 
 Source: Apache Avro specification 1.12, "Binary Encoding", "Single-object encoding", "Schema Fingerprints".
 """
@@ -14,12 +15,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from gateway.decode.avro_reader import resolved
 from gateway.decode.avro_types import Input, compiled
 from gateway.decode.flatten import flatten
 from gateway.errors import ConfigError, DecodeError
+from gateway.schemas.avro_resolution import unreadable
 from gateway.schemas.document import HINT, schema_document
 
 if TYPE_CHECKING:
+    from gateway.decode.avro_types import Type
     from gateway.decode.contract import Decoder, Limits
     from gateway.model import Row
 
@@ -28,10 +32,15 @@ _FINGERPRINT: Final = "CRC-64-AVRO"
 _HEADER_BYTES: Final = 10
 
 
-def decoder(limits: Limits, schema: bytes, framing: Literal["bare", "single-object"] = "bare") -> Decoder:
-    """Return a decoder of data of `schema`, the JSON text of an Avro schema. Raises `ConfigError`."""
+def decoder(
+    limits: Limits, schema: bytes, framing: Literal["bare", "single-object"] = "bare", reader_schema: bytes = b""
+) -> Decoder:
+    """Return a decoder of data of `schema`, the JSON text of an Avro schema. Raises `ConfigError`.
+
+    `reader_schema` is what the data is read as; empty: as it was written.
+    """
     parsed, fingerprint = _parsed(schema)
-    type_ = compiled(parsed)
+    type_ = _read_as(schema, parsed, reader_schema) if reader_schema else compiled(parsed)
     if not type_.is_document:
         raise ConfigError("the schema is of no record or map, which are what becomes a row", hint=HINT)
     header = _MARK + fingerprint if framing == "single-object" else b""
@@ -53,6 +62,19 @@ def decoder(limits: Limits, schema: bytes, framing: Literal["bare", "single-obje
         return flatten(document, limits)
 
     return decode
+
+
+def _read_as(schema: bytes, parsed: Any, reader_schema: bytes) -> Type:  # noqa: ANN401  # what the package makes of JSON
+    """Return how data of one schema is read as that of another. Raises `ConfigError` when it may not always be."""
+    try:
+        wanted, _ = _parsed(reader_schema)
+        findings = unreadable(schema_document(schema), schema_document(reader_schema))
+    except ConfigError as error:
+        raise ConfigError(f"the reader's schema: {error.fault}", hint=error.hint) from None
+    if findings:
+        fault = f"the reader's schema does not read the writer's: {findings[0].path or '/'}: {findings[0].reason}"
+        raise ConfigError(fault, hint="`gateway schema check WRITER READER` tells all reasons")
+    return resolved(parsed, wanted)
 
 
 def _header_refused(payload: bytes, fingerprint: bytes) -> DecodeError:

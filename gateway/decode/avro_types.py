@@ -35,7 +35,7 @@ _SCALE_MAX: Final = 300
 _UUID_BYTES: Final = 16
 
 _MS_NS, _US_NS = 1_000_000, 1_000
-_TIMES: Final = {
+TIMES: Final = {
     ("long", "timestamp-millis"): _MS_NS,
     ("long", "timestamp-micros"): _US_NS,
     ("long", "timestamp-nanos"): 1,
@@ -85,10 +85,10 @@ class Type(NamedTuple):
 
 def compiled(schema: Any) -> Type:  # noqa: ANN401  # what the package makes of JSON
     """Return how to read `schema`, in which all names are whole, as the package fastavro leaves it."""
-    return _Compiler().type_of(schema)
+    return Compiler().type_of(schema)
 
 
-class _Compiler:
+class Compiler:
     """The types of one schema. A named type may be used inside of itself, so it is looked up when it is read."""
 
     def __init__(self) -> None:
@@ -97,9 +97,9 @@ class _Compiler:
     def type_of(self, schema: Any) -> Type:  # noqa: ANN401  # any JSON
         """Return how to read a type: a union is a list, a name is text, all others are objects with a `type`."""
         if isinstance(schema, list):
-            return _union([self.type_of(each) for each in schema])
+            return union_of([self.type_of(each) for each in schema])
         if isinstance(schema, str):
-            return _PRIMITIVE[schema] if schema in _PRIMITIVE else self._by_name(schema)
+            return PRIMITIVE[schema] if schema in PRIMITIVE else self._by_name(schema)
         return self._complex(schema["type"], schema)
 
     def _complex(self, kind: str, schema: Mapping[str, Any]) -> Type:
@@ -107,14 +107,14 @@ class _Compiler:
             case "record" | "error":
                 return self._record(schema)
             case "array":
-                return Type(partial(_array, self.type_of(schema["items"])), is_leaf=False)
+                return array_of(self.type_of(schema["items"]))
             case "map":
-                return Type(partial(_map, self.type_of(schema["values"])), is_leaf=False, is_document=True)
+                return map_of(self.type_of(schema["values"]))
             case "enum":
-                return self._named.setdefault(schema["name"], _enum(schema["symbols"]))
+                return self._named.setdefault(schema["name"], enum_of(schema["symbols"]))
             case "fixed":
-                return self._named.setdefault(schema["name"], _fixed(schema))
-        return _logical(kind, schema)
+                return self._named.setdefault(schema["name"], fixed_of(schema))
+        return logical_of(kind, schema)
 
     def _by_name(self, name: str) -> Type:
         known = self._named.get(name)
@@ -141,6 +141,16 @@ def _record(fields: Sequence[tuple[str, Read]], leaves: Sequence[int], source: I
     record = {name: read(source) for name, read in fields}
     source.depth += 1
     return record
+
+
+def array_of(items: Type) -> Type:
+    """Return an array of a type."""
+    return Type(partial(_array, items), is_leaf=False)
+
+
+def map_of(values: Type) -> Type:
+    """Return a map to a type."""
+    return Type(partial(_map, values), is_leaf=False, is_document=True)
 
 
 def _array(items: Type, source: Input) -> list[Any]:
@@ -182,7 +192,7 @@ def _count(source: Input, items: Type) -> int:
     return count
 
 
-def _union(branches: Sequence[Type]) -> Type:
+def union_of(branches: Sequence[Type]) -> Type:
     """Return a union. It is a leaf only where all its branches are; else the branch that is one counts itself."""
     is_leaf = all(branch.is_leaf for branch in branches)
     leaves = tuple(0 if is_leaf else int(branch.is_leaf) for branch in branches)
@@ -200,7 +210,9 @@ def _union(branches: Sequence[Type]) -> Type:
     return Type(read, is_leaf, is_document=any(branch.is_document for branch in branches))
 
 
-def _enum(symbols: Sequence[str]) -> Type:
+def enum_of(symbols: Sequence[str]) -> Type:
+    """Return an enum, by what each of its numbers is read as."""
+
     def read(source: Input) -> str:
         index = _long(source)
         if not 0 <= index < len(symbols):
@@ -210,11 +222,12 @@ def _enum(symbols: Sequence[str]) -> Type:
     return Type(read, is_leaf=True)
 
 
-def _fixed(schema: Mapping[str, Any]) -> Type:
+def fixed_of(schema: Mapping[str, Any], plain: Read | None = None) -> Type:
+    """Return a fixed; `plain` gives its bytes where they are not read."""
     size = schema["size"]
     if type(size) is not int or size < 0:
         raise ConfigError(f"the type {schema['name'][:80]} has no size in bytes", hint=HINT)
-    read: Read = partial(_take, size)
+    read: Read = plain or partial(_take, size)
     if schema.get("logicalType") == "decimal":
         return Type(_decimal(read, schema), is_leaf=True)
     if schema.get("logicalType") == "uuid" and size == _UUID_BYTES:
@@ -222,15 +235,18 @@ def _fixed(schema: Mapping[str, Any]) -> Type:
     return Type(read, is_leaf=True)
 
 
-def _logical(kind: str, schema: Mapping[str, Any]) -> Type:
-    """Return a primitive type with what its logical type makes of it; an unknown one makes nothing of it."""
-    plain = _PRIMITIVE.get(kind)
+def logical_of(kind: str, schema: Mapping[str, Any], plain: Type | None = None) -> Type:
+    """Return a primitive type with what its logical type makes of it; an unknown one makes nothing of it.
+
+    `plain` reads the value where it is not read as `kind` is.
+    """
+    plain = plain or PRIMITIVE.get(kind)
     if plain is None:
         raise ConfigError(f"the schema has no type {kind[:80]!r}", hint=HINT)
     logical = schema.get("logicalType")
     if kind == "bytes" and logical == "decimal":
         return Type(_decimal(plain.read, schema), is_leaf=True)
-    unit_ns = _TIMES.get((kind, str(logical)))
+    unit_ns = TIMES.get((kind, str(logical)))
     return plain if unit_ns is None else Type(partial(_time, plain.read, unit_ns), is_leaf=True)
 
 
@@ -336,7 +352,7 @@ def _malformed(fault: str) -> DecodeError:
     return DecodeError("malformed_avro", f"the payload is not of the schema: {fault}")
 
 
-_PRIMITIVE: Final = {
+PRIMITIVE: Final = {
     "null": Type(_null, is_leaf=True),
     "boolean": Type(_boolean, is_leaf=True),
     "int": Type(_int, is_leaf=True),
