@@ -44,7 +44,10 @@ _SCHEMATIC: Final[Mapping[str, Callable[[schema.Route, Limits, Mapping[str, byte
         limits, documents[route.protobuf.descriptor_file], route.protobuf.message
     ),
     "avro": lambda route, limits, documents: avro.decoder(
-        limits, documents[route.avro.schema_file], route.avro.framing
+        limits,
+        documents[route.avro.schema_file],
+        route.avro.framing,
+        documents[route.avro.reader_schema_file] if route.avro.reader_schema_file else b"",
     ),
 }
 """What cannot be read without a schema."""

@@ -30,7 +30,9 @@ NO_MATERIAL: Final = Material({}, {})
 
 def documents_of(route: schema.Route) -> tuple[str, ...]:
     """Return the paths of the documents that a route names."""
-    return tuple(path for path in (route.schema_file, route.protobuf.descriptor_file, route.avro.schema_file) if path)
+    avro = route.avro
+    paths = (route.schema_file, route.protobuf.descriptor_file, avro.schema_file, avro.reader_schema_file)
+    return tuple(path for path in paths if path)
 
 
 def mark(key: bytes) -> str:

@@ -46,6 +46,9 @@ class Avro(Section, frozen=True, kw_only=True):
     """How Avro becomes readings."""
 
     schema_file: Annotated[str, option("File with the Avro schema, in JSON, that payloads were written under.")] = ""
+    reader_schema_file: Annotated[
+        str, option("File with the Avro schema that they are read as, if it is another. Empty: as they were written.")
+    ] = ""
     framing: Annotated[
         Literal["bare", "single-object"],
         option("Whether payloads are bare, or begin with the fingerprint of their schema (single-object encoding)."),

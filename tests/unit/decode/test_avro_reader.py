@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import time
 from typing import Any
 
@@ -14,9 +15,13 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
+from gateway.config.load import load
+from gateway.config.material import read_material
 from gateway.decode import avro
 from gateway.decode.contract import Limits
+from gateway.decode.formats import decoding_of
 from gateway.errors import ConfigError, DecodeError
+from gateway.process.material import documents_of
 from gateway.schemas.avro_resolution import unreadable
 from tests.support import catalogue
 
@@ -158,6 +163,29 @@ def test_the_header_is_that_of_the_writer() -> None:
     with pytest.raises(DecodeError) as caught:
         decode(payload[:2] + b"12345678" + payload[10:])
     assert caught.value.reason == "schema_unknown"
+
+
+PAGE = (catalogue.ROOT.parents[2] / "docs" / "decoders" / "avro.md").read_text("utf-8")
+SITE = '[node]\nid = "node-1"\nstate_folder = "state"\n[[spool.lanes]]\nname = "telemetry"\n'
+FILES = {
+    "climate-1.avsc": record(field("t", "int"), field("old", "string")),
+    "climate-2.avsc": record(field("t", "double"), field("unit", "string", default="C")),
+}
+
+
+def test_the_example_of_the_page_reads_one_version_as_another(tmp_path, monkeypatch) -> None:
+    (example,) = re.findall(r"```toml\n(\[\[route]].*?)```", PAGE, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for name, document in FILES.items():
+        (tmp_path / name).write_text(json.dumps(document))
+    (tmp_path / "gateway.toml").write_text(SITE + example)
+    (route,) = load(tmp_path / "gateway.toml").config.route
+    decoding = decoding_of(route, Limits(), read_material([route]).documents)
+    assert decoding.row is not None
+    assert decoding.row(written(FILES["climate-1.avsc"], {"t": 21, "old": "x"})) == {"t": 21.0, "unit": "C"}
+    with pytest.raises(DecodeError, match=r"climate-1\.avsc version 1\)"):
+        decoding.row(b"\x02")
+    assert len(documents_of(route)) == 2
 
 
 TREE = record(field("v", "int"), field("inner", {"type": "array", "items": "R"}))
