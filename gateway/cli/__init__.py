@@ -53,6 +53,7 @@ VERBS: Final = {
     "quarantine": "look at messages that could not be decoded, publish them again, remove them",
     "journal": "look at the log of inputs, find what is damaged",
     "spool": "look at the rings, find what is damaged, carry them to another box",
+    "parked": "look at batches that a region refused, send them again, remove them",
     "route": "try what a configuration makes of messages, step by step",
     "capture": "record what comes from the local broker for a while",
     "replay": "run recorded input through a configuration, beside the one at work",

@@ -85,6 +85,11 @@ class Mosquitto:
             process.kill()
             process.wait()
 
+    def configure(self, **options: object) -> None:
+        """Change options; the next start takes them."""
+        self._options.update(options)
+        self._configure()
+
     def log(self) -> str:
         """Return what it wrote."""
         path = self._folder / "mosquitto.log"
