@@ -179,6 +179,9 @@ def _array(option: Option, raw: object, read: Callable[[Option, object], str]) -
 
 
 def _texts(option: Option, raw: object) -> tuple[str, ...]:
+    if option.path in schema.BLANK_OPTIONS and isinstance(raw, list):
+        _array(option, [one for one in raw if one != ""], _text_of_array)
+        return tuple(raw)
     return _array(option, raw, _text_of_array)
 
 

@@ -37,6 +37,7 @@ from gateway.config.schema.webhook import Webhook
 from gateway.config.section import Section, option
 
 __all__ = [
+    "BLANK_OPTIONS",
     "NAME_OPTIONS",
     "PATH_OPTIONS",
     "Amqp",
@@ -108,6 +109,10 @@ NAME_OPTIONS: Final = frozenset(
 """Dotted paths of the options whose text must be a `Name`."""
 
 
+BLANK_OPTIONS: Final = frozenset({"route.csv.columns"})
+"""Dotted paths of the options whose texts may be empty, which stands for something left out."""
+
+
 PATH_OPTIONS: Final = frozenset(
     {
         "node.state_folder",
@@ -117,6 +122,7 @@ PATH_OPTIONS: Final = frozenset(
         "broker.tls_certificate",
         "broker.tls_key",
         "route.key_file",
+        "route.avro.reader_schema_file",
         "route.avro.schema_file",
         "route.protobuf.descriptor_file",
         "route.schema_file",
