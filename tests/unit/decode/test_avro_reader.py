@@ -148,6 +148,19 @@ def test_a_reader_that_may_not_read_all_is_a_fault_of_the_configuration(writer, 
     assert says in caught.value.fault
 
 
+def test_what_was_composed_for_a_branch_that_does_not_match_is_not_used_by_the_one_that_does() -> None:
+    def tree(name: str, inner: Any, a: str) -> dict[str, Any]:
+        return {"type": "record", "name": name, "fields": [field("n", inner), field("a", a)]}
+
+    def up(*branches: Any) -> dict[str, Any]:
+        return {"type": "record", "name": "p.N", "fields": [field("up", ["null", *branches])]}
+
+    writer = record(field("u", tree("p.T", up("p.T"), "string")))
+    reader = record(field("u", [tree("p.T", up("p.T", tree("x.T", "p.N", "string")), "int"), "x.T"]))
+    datum = {"u": {"n": {"up": {"n": {"up": None}, "a": "in"}}, "a": "out"}}
+    assert decoder(writer, reader)(written(writer, datum)) == {"u.n.up.a": "in", "u.a": "out"}
+
+
 def test_what_is_read_must_become_a_row() -> None:
     with pytest.raises(ConfigError, match="no record or map"):
         decoder("int", "long")
@@ -297,3 +310,13 @@ def test_any_datum_is_read_as_by_the_other_implementation(chance) -> None:
         for end in range(len(payload)):
             with pytest.raises(DecodeError):
                 decode(payload[:end])
+
+
+def test_values_that_are_dropped_count_like_those_that_are_kept() -> None:
+    pair = {"type": "record", "name": "P", "fields": [field("x", "int"), field("y", "int")]}
+    writer = record(field("v", "int"), field("pairs", {"type": "array", "items": pair}))
+    decode = decoder(writer, record(field("v", "int")), Limits(field_count_max=9))
+    assert decode(written(writer, {"v": 1, "pairs": [{"x": 1, "y": 2}] * 4})) == {"v": 1}
+    with pytest.raises(DecodeError) as caught:
+        decode(written(writer, {"v": 1, "pairs": [{"x": 1, "y": 2}] * 5}))
+    assert caught.value.reason == "too_many_fields"

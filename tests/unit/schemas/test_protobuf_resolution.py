@@ -203,6 +203,15 @@ def test_a_time_of_google_and_a_message_like_it_are_the_same_on_the_wire_only() 
     assert [each.path for each in unreadable(old, new)] == ["/R/t"]
 
 
+def test_a_message_set_is_no_message_with_the_same_extensions() -> None:
+    body = "extensions 4 to max;"
+    one, other = (
+        types_of(of(f"2:{option} {body}"), "p.R") for option in ("option message_set_wire_format = true;", "")
+    )
+    assert unreadable_on_wire(one, one) == ()
+    assert [each.path for each in unreadable_on_wire(one, other)] == ["/p.R"]
+
+
 def test_messages_that_lead_into_each_other_without_end_are_compared_once_each() -> None:
     chain = "".join(f"message M{n} {{ M{(n + 1) % 400} next = 1; M{n} self = 2; }}" for n in range(400))
     types = types_of(descriptor_set(f'syntax = "proto3"; {chain}'))
