@@ -1,7 +1,7 @@
 """What happens on a link: the spool is read, batches are sent by turns, words are heard, the cursor moves.
 
 What is sent next is decided when the line can take it. What is in flight outlives the link. A batch that the region
-refuses for good is parked, and a gap sent in its place. No fault of the disk ends a link.
+refuses for good (`refusals`) is parked, and a gap sent in its place. No fault of the disk ends a link.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.errors import BatchError, LinkError, StoreError
 from gateway.mirror import shipment
+from gateway.mirror.refusals import Refusals
 from gateway.model import Gap, SealedBatch
 from gateway.transport import wire
 
@@ -72,6 +73,7 @@ class Sender:
         self._readers = readers
         self._gaps: dict[tuple[str, int], Gap] = {}
         self._failed_reads = 0
+        self._refusals = Refusals()
 
     async def serve(self, link: Link, place: Place) -> None:
         """Send and hear until the link fails, with `LinkError` in a group of exceptions, or this is cancelled."""
@@ -162,12 +164,18 @@ class Sender:
         self.counts["sent_bytes"] += len(loaded.message.payload)
         refusals = await link.send([loaded.message])
         now_ns = time.monotonic_ns()
-        if refusals:
-            await self._park(loaded.found, refusals[0].reason, place)
-            self._session.refused(lane, loaded.first, loaded.last, now_ns)
-            self.work.set()
-        else:
+        if not refusals:
+            self._refusals.accepted(loaded.message.id)
             self._moved(lane, self._session.broker_took(lane, loaded.first, loaded.last, now_ns))
+            return
+        reason, is_final = refusals[0].reason, refusals[0].is_final
+        wait_ns = 0 if is_final else self._refusals.wait_ns(loaded.message.id)
+        if wait_ns is None:
+            raise LinkError(reason)
+        if not wait_ns:
+            await self._park(loaded.found, reason, place)
+        self._session.refused(lane, loaded.first, loaded.last, now_ns + wait_ns)
+        self.work.set()
 
     async def _park(self, found: SealedBatch | Gap, reason: str, place: Place) -> None:
         """Keep what is refused; raise `LinkError` where that is a gap: nothing smaller can take its place."""

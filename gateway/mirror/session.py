@@ -250,11 +250,11 @@ class Session:
         parcel.times_taken += 1
         return None if self._by_receiver else self._acknowledge([parcel])
 
-    def refused(self, lane: str, first: int, last: int, now_ns: int) -> None:
-        """Note that the region will never take this parcel: what takes its place is due at once."""
+    def refused(self, lane: str, first: int, last: int, due_ns: int) -> None:
+        """Note that the region does not take this parcel: it, or what takes its place, is due at `due_ns`."""
         parcel = self._parcels[lane].get(first)
         if parcel is not None and parcel.last == last:
-            parcel.due_ns = now_ns
+            parcel.due_ns = due_ns
 
     def receiver_has(self, lane: str, epoch: int, done: Iterable[tuple[int, int]]) -> int | None:
         """Note the receiver's word about runs of sequences; return the new cursor if it moved."""

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import socket
 import struct
-import termios
-from socket import IPPROTO_TCP, TCP_INFO
-from typing import TYPE_CHECKING, Final, cast
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import mqtt5
 
@@ -32,15 +32,19 @@ if TYPE_CHECKING:
 
     OnPublishes = Callable[["Connection", list[mqtt5.PublishPacket]], None]
 
-UNSENT_BYTES_MAX: Final = 64 * 1024
-"""What may wait for the line, here and in the kernel, while a connection counts as drained."""
+PIECE_BYTES: Final = 64 * 1024
+"""What is written at once, and what may be unsent in the kernel, or held by the transport, until we wait for it."""
+PING_BYTES_MAX: Final = 64
+"""A PINGREQ in any record of TLS."""
 
 _SIOCOUTQNSD: Final = 0x894B
-"""Of linux/sockios.h: asks for the bytes that are not sent yet, where TIOCOUTQ asks for those not acknowledged."""
-_TCP_INFO: Final = struct.Struct("@128xQII56xQ")
-"""Of `struct tcp_info`, linux/tcp.h, since 4.19: tcpi_bytes_received, tcpi_segs_out, tcpi_segs_in, tcpi_bytes_sent."""
+"""Of linux/sockios.h: asks for the bytes of a socket that are not sent yet."""
+_TCP_INFO: Final = struct.Struct("@120xQQII56xQ")
+"""Of `struct tcp_info`, linux/tcp.h, since 4.19: bytes_acked, bytes_received, segs_out, segs_in, bytes_sent."""
 SEGMENT_OVERHEAD_BYTES: Final = 52
 """Headers of IPv4 and of TCP with its timestamps."""
+_RESET: Final = struct.pack("ii", 1, 0)
+"""`struct linger` of socket(7): closing drops what is unsent, and resets."""
 _LOOK_MIN_S: Final = 0.001
 _LOOK_MAX_S: Final = 0.05
 _INT: Final = struct.Struct("i")
@@ -48,6 +52,16 @@ _PUBACKS: Final = b"".join(b"\x40\x02" + number.to_bytes(2, "big") for number in
 _PACKET_IDS: Final = 65535
 _PINGREQ: Final = mqtt5.PingReqPacket().write()
 _NORMAL: Final = mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION
+
+
+class _Told(NamedTuple):
+    """What TCP counts of a connection."""
+
+    acknowledged: int = 0
+    received: int = 0
+    segments_out: int = 0
+    segments_in: int = 0
+    sent: int = 0
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -87,7 +101,10 @@ class Connection(asyncio.BufferedProtocol):
         self._last_id = 0
         self._peer_receive_maximum = 0
         self.packet_bytes_max = 0
-        self._written_bytes = self._taken_bytes = self._traffic = 0
+        self._unwritten: deque[memoryview] = deque()
+        self._is_full = False
+        self._pings = self._taken_bytes = 0
+        self._last_told = _Told()
         self.received_at = self.sent_at = self._taken_at = loop.time()
 
     def acknowledge(self, packet_ids: Sequence[int]) -> bool:
@@ -137,9 +154,7 @@ class Connection(asyncio.BufferedProtocol):
         Nobody tells when the kernel has sent something, so it is asked, soon at first and then less often.
         """
         wait_s = _LOOK_MIN_S
-        while self._transport is not None:
-            if self._transport.get_write_buffer_size() + self._queued(_SIOCOUTQNSD) <= UNSENT_BYTES_MAX:
-                return
+        while self._transport is not None and (self._is_full or self._unwritten or self._kernel_is_full()):
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _LOOK_MAX_S)
 
@@ -147,33 +162,17 @@ class Connection(asyncio.BufferedProtocol):
         """Return when the peer's kernel was last seen to have taken bytes of ours, in the loop's time.
 
         Seen by looking, so as exact as this is called often. On a slow line a message may be minutes under way, in
-        which the peer has nothing to say.
+        which the peer has nothing to say. Pings do not count: any kernel takes them, whatever hangs above it.
         """
-        if self._transport is not None:
-            waiting = self._transport.get_write_buffer_size() + self._queued(termios.TIOCOUTQ)
-            taken = self._written_bytes - waiting
-            if taken > self._taken_bytes:
-                self._taken_bytes, self._taken_at = taken, self._loop.time()
+        taken = self._told().acknowledged - self._pings * PING_BYTES_MAX
+        if taken > self._taken_bytes:
+            self._taken_bytes, self._taken_at = taken, self._loop.time()
         return self._taken_at
-
-    def _queued(self, what: int) -> int:
-        """Ask the kernel how many bytes of ours it holds; none when the socket is closed and nobody was told yet."""
-        assert self._transport is not None
-        socket = self._transport.get_extra_info("socket")
-        if socket is None or socket.fileno() < 0:
-            return 0
-        (size,) = _INT.unpack(fcntl.ioctl(socket.fileno(), what, _INT.pack(0)))
-        return int(size)
 
     def traffic(self) -> int:
         """Return the bytes on the line so far, both ways: TCP's own count with what was sent again, and all headers."""
-        socket = None if self._transport is None else self._transport.get_extra_info("socket")
-        if socket is not None and socket.fileno() >= 0:
-            told = socket.getsockopt(IPPROTO_TCP, TCP_INFO, _TCP_INFO.size)
-            if len(told) == _TCP_INFO.size:
-                received, segments_out, segments_in, sent = _TCP_INFO.unpack(told)
-                self._traffic = received + sent + (segments_out + segments_in) * SEGMENT_OVERHEAD_BYTES
-        return self._traffic
+        told = self._told()
+        return told.sent + told.received + (told.segments_out + told.segments_in) * SEGMENT_OVERHEAD_BYTES
 
     def subscribe(self, filters: Iterable[mqtt5.TopicFilter]) -> None:
         """Send SUBSCRIBE; `subscribed` is set by its answer."""
@@ -185,12 +184,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def ping(self) -> None:
         """Send PINGREQ."""
+        self._pings += 1
         self._write(_PINGREQ)
 
     def close(self, fault: GatewayError | None = None, reason: mqtt5.DisconnectReasonCode = _NORMAL) -> None:
         """Send DISCONNECT and close; the first fault is the one that is kept."""
         if self.fault is None:
             self.fault = fault
+        if self._unwritten:
+            self.abort()  # part of a packet is on the line, nothing else can follow
         transport, self._transport = self._transport, None
         if transport is not None:
             self._closing = transport
@@ -201,11 +203,16 @@ class Connection(asyncio.BufferedProtocol):
         """Drop the socket at once, unsent bytes and all; also one that is closing."""
         transport, self._transport = self._transport or self._closing, None
         if transport is not None:
+            sock = transport.get_extra_info("socket")
+            if sock is not None and sock.fileno() >= 0:
+                # Else the kernel would go on sending what it holds, before all that the next connection sends.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Introduce ourselves."""
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=PIECE_BYTES)
         self._write(self._connect.write())
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the reader knows better
@@ -242,11 +249,54 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._transport.pause_reading()
 
+    def pause_writing(self) -> None:
+        """Write nothing more for now: the line is slower than we are."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        self._is_full = False
+        self._write_on()
+
     def _write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        self.sent_at = self._loop.time()
+        if self._is_full or self._unwritten or len(data) > PIECE_BYTES:
+            self._unwritten.append(memoryview(data))
+            self._write_on()
+        else:
             self._transport.write(data)
-            self._written_bytes += len(data)
-            self.sent_at = self._loop.time()
+
+    def _write_on(self) -> None:
+        """Write piece by piece: what the transport holds nobody can count, so it is given little."""
+        while self._unwritten and not self._is_full and self._transport is not None:
+            first = self._unwritten.popleft()
+            if len(first) > PIECE_BYTES:
+                self._unwritten.appendleft(first[PIECE_BYTES:])
+            self._transport.write(first[:PIECE_BYTES])
+
+    def _socket(self) -> socket.socket | None:
+        """Return the socket; None when it is closed, and nobody was told yet."""
+        transport = self._transport or self._closing
+        found = None if transport is None else transport.get_extra_info("socket")
+        return None if found is None or found.fileno() < 0 else found
+
+    def _told(self) -> _Told:
+        """Ask the kernel what it counts of this connection; the last answer when the socket is closed."""
+        sock = self._socket()
+        if sock is not None:
+            answer = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            if len(answer) == _TCP_INFO.size:
+                self._last_told = _Told(*_TCP_INFO.unpack(answer))
+        return self._last_told
+
+    def _kernel_is_full(self) -> bool:
+        sock = self._socket()
+        if sock is None:
+            return False
+        (unsent,) = _INT.unpack(fcntl.ioctl(sock.fileno(), _SIOCOUTQNSD, _INT.pack(0)))
+        return bool(unsent > PIECE_BYTES)
 
     def _next_id(self) -> int:
         assert len(self._sent_ids) < _PACKET_IDS

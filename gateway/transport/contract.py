@@ -36,17 +36,21 @@ class Message(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A message that the peer will never take, by its position among those that were sent, and why."""
+    """A message that the peer does not take, by its position among those that were sent, and why.
+
+    `is_final`: it never will. Otherwise the answer may be about this message or about all: who sends finds out.
+    """
 
     position: int
     reason: str
+    is_final: bool = True
 
 
 class Link(Protocol):
     """One connection to a region."""
 
     async def send(self, messages: Sequence[Message]) -> list[Refusal]:
-        """Return when the peer has acknowledged, or refused for good, each message; `LinkError` otherwise.
+        """Return when the peer has acknowledged, or refused, each message; `LinkError` otherwise.
 
         After an error nothing is known of any of them, and all may be sent again. Several tasks send at once; messages
         of one key arrive in the order of the calls.

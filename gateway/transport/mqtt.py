@@ -6,8 +6,8 @@
 The session at the region is kept for `SESSION_EXPIRY_S`, so words that were said while the link was down are read
 before anything is sent again. Little waits in the kernel, so what is sent next is decided late.
 
-A link ends as a whole, with the reason: when the broker refuses a message for what may change, closes, is silent, or
-acknowledges nothing for too long although the line has taken everything. As long as the line takes bytes a slow link
+A link ends as a whole, with the reason: when the broker closes, is silent, or acknowledges nothing for too long
+although the line has taken everything. As long as the line takes bytes a slow link
 is waited for, however long one message needs. What exceeds the broker's Maximum Packet Size is refused without being
 sent: the broker would end the connection at it, each time.
 """
@@ -64,7 +64,7 @@ class MqttLink:
         self._acknowledged_within_s = acknowledged_within_s
         self._on_unheard = on_unheard
         self._connection: Connection | None = None
-        self._waiting: dict[int, asyncio.Future[str]] = {}
+        self._waiting: dict[int, asyncio.Future[tuple[str, bool]]] = {}
         self._room = asyncio.Event()
         self._turn = asyncio.Lock()
         self._words: asyncio.Queue[bytes] = asyncio.Queue(WORDS_MAX)
@@ -74,7 +74,7 @@ class MqttLink:
     async def send(self, messages: Sequence[Message]) -> list[Refusal]:
         """Publish at QoS 1, in order, as the broker's Receive Maximum allows, and wait for the PUBACKs."""
         refusals: list[Refusal] = []
-        sent: list[tuple[int, asyncio.Future[str]]] = []
+        sent: list[tuple[int, asyncio.Future[tuple[str, bool]]]] = []
         async with self._turn:
             for position, message in enumerate(messages):
                 reason = self._too_large(message)
@@ -83,9 +83,9 @@ class MqttLink:
                 else:
                     sent.append((position, await self._published(message)))
         for position, future in sent:
-            reason = await future
+            reason, is_final = await future
             if reason:
-                refusals.append(Refusal(position, reason))
+                refusals.append(Refusal(position, reason, is_final))
         return refusals
 
     async def ready(self) -> None:
@@ -135,11 +135,9 @@ class MqttLink:
         if code == _NO_SUBSCRIBERS:
             self._on_unheard()
         if code in (_SUCCESS, _NO_SUBSCRIBERS):
-            future.set_result("")
-        elif code in _FOR_GOOD or packet.reason_str == TOO_LARGE:
-            future.set_result(f"the broker refuses it: {text}")
+            future.set_result(("", True))
         else:
-            self.fail(LinkError(f"the region's broker did not take a batch: {text}"))
+            future.set_result((f"the broker refuses it: {text}", code in _FOR_GOOD or packet.reason_str == TOO_LARGE))
 
     def heard(self, packets: list[mqtt5.PublishPacket]) -> list[int]:
         """Keep what a receiver says as far as there is room; return what is to be acknowledged, which is all."""
@@ -189,7 +187,7 @@ class MqttLink:
         assert self._connection is not None
         return self._connection
 
-    async def _published(self, message: Message) -> asyncio.Future[str]:
+    async def _published(self, message: Message) -> asyncio.Future[tuple[str, bool]]:
         connection = self._alive()
         while not connection.has_room:
             self._room.clear()
@@ -198,7 +196,7 @@ class MqttLink:
         if not self._waiting:
             self._acknowledged_at = asyncio.get_running_loop().time()
         packet_id = connection.publish(self._topic(message), message.payload)
-        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[tuple[str, bool]] = asyncio.get_running_loop().create_future()
         self._waiting[packet_id] = future
         return future
 

@@ -33,7 +33,6 @@ async def sent(link: Link, number: int) -> None:
     await link.send([message(number)])
 
 
-@pytest.mark.xfail(strict=True, reason="the kernel goes on sending what it holds of a socket that was aborted")
 async def test_what_a_link_had_not_sent_when_it_was_given_up_is_not_sent_any_more(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.issue("server", "localhost")

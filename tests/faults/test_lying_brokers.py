@@ -219,7 +219,6 @@ def test_a_refused_connection_is_named_and_tried_again(build, reason) -> None:
     bench.settle()
 
 
-@pytest.mark.xfail(strict=True, reason="a ping that the peer's kernel takes counts as a sign of life of the peer")
 def test_a_broker_that_answers_no_ping_is_left_while_nothing_is_sent(build) -> None:
     bench = build(BY_RECEIVER, keep_alive_s=1, answers_pings=False)
     bench.send(50)
@@ -230,7 +229,6 @@ def test_a_broker_that_answers_no_ping_is_left_while_nothing_is_sent(build) -> N
     assert bench.liar.pings > 0
 
 
-@pytest.mark.xfail(strict=True, reason="a ping that the peer's kernel takes counts as a sign of life of the peer")
 def test_pings_that_are_answered_do_not_hide_that_nothing_is_acknowledged(build) -> None:
     bench = build(BY_BROKER, keep_alive_s=1, acknowledges=False)
     bench.send(50)
@@ -266,7 +264,6 @@ def test_a_message_that_is_refused_for_good_is_parked_and_its_loss_is_exact(buil
     assert (lane["missing"], lane["unaccounted"]) == (0, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="only codes that say so by themselves count as a refusal for good")
 def test_a_message_that_is_refused_each_time_it_is_sent_is_parked_in_the_end(build) -> None:
     poison: list[bytes] = []
 

@@ -8,8 +8,9 @@ import mqtt5
 import pytest
 
 from gateway.errors import GatewayError, MalformedPacketError
-from gateway.transport.connection import Connection
+from gateway.transport.connection import PIECE_BYTES, Connection
 
+CONNECT = mqtt5.ConnectPacket("c", keep_alive=30, receive_max=10, max_packet_size=100_000).write()
 CONNACK = mqtt5.ConnAckPacket(session_present=True, receive_max=2).write()
 AT_LEAST_ONCE = mqtt5.QoS.AT_LEAST_ONCE
 
@@ -28,6 +29,9 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.is_read = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.limits = (high, low)
 
     def write(self, data: bytes) -> None:
         self.writes.append(bytes(data))
@@ -167,3 +171,30 @@ async def test_publishing_respects_the_peers_window_and_never_reuses_an_id_in_fl
     peer.feed(mqtt5.PubAckPacket(sent[0]).write())
     assert peer.connection.publish("ack", b"3")
     assert not peer.connection.publish("ack", b"4")
+
+
+async def test_a_large_message_is_written_piece_by_piece_while_the_line_takes_it() -> None:
+    peer = Peer()
+    assert peer.connection.publish("batch", bytes(3 * PIECE_BYTES))
+    whole = b"".join(peer.wire.writes)
+    peer.connection.pause_writing()
+    peer.wire.writes.clear()
+    assert peer.connection.publish("batch", bytes(3 * PIECE_BYTES))
+    peer.connection.ping()
+    assert peer.wire.writes == []
+    peer.connection.resume_writing()
+    assert len(peer.wire.writes) > 3
+    assert all(len(piece) <= PIECE_BYTES for piece in peer.wire.writes)
+    written = b"".join(peer.wire.writes)
+    assert written.endswith(mqtt5.PingReqPacket().write())
+    assert len(written) == len(whole) - len(CONNECT) + 2
+
+
+async def test_a_connection_that_is_closed_in_the_middle_of_a_packet_is_dropped() -> None:
+    peer = Peer()
+    peer.connection.pause_writing()
+    peer.connection.publish("batch", b"1")
+    peer.wire.writes.clear()
+    peer.connection.close()
+    assert peer.wire.is_closed
+    assert peer.wire.writes == []
