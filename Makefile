@@ -1,7 +1,7 @@
 # Everything a checkout needs. `make demo` and `make test` start from nothing but Python 3.11, git and make.
 #
 #   demo    a whole site and region on this machine, cut and killed in the middle; needs no root and no broker
-#   test    check, then every test; installs mosquitto, strace and fuse3 by apt where they are missing
+#   test    check, then every test; installs mosquitto, strace, fuse3 and iproute2 by apt where they are missing
 #   check   format, lint, types, generated pages
 #   bench   the budgets
 #   faults  the long fault and crash tests, and power cuts of a virtual machine; needs root once, for its image
@@ -78,6 +78,7 @@ mosquitto:
 
 disks:
 	@command -v strace >/dev/null || { $(call apt,strace); }
+	@command -v ip >/dev/null || { $(call apt,iproute2); }
 	@command -v mkfs.ext4 >/dev/null || { $(call apt,e2fsprogs); }
 	@command -v fusermount3 >/dev/null || { $(call apt,fuse3); }
 
