@@ -16,6 +16,7 @@ The code in the order in which a message passes it:
     schemas        contracts that payloads keep, and whether a change of one is compatible
     quarantine     what no decoder could take, kept for a person
     batch          readings → columns → one sealed envelope, and back
+    events         batches as CloudEvents, for consumers without our receiver
     spool          the durable ring: lanes of segments, a cursor per region
     mirror         a session per region: send, acknowledge, resend
     region         the central side: verify, de-duplicate, sink, acknowledge

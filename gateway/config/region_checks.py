@@ -72,6 +72,11 @@ def _transport(region: schema.Region, place: Place) -> Iterator[Finding]:
     if kind != "mqtt" and region.acknowledge == "receiver":
         sentence = f'the receiver\'s word does not come back over {kind}: set acknowledge = "broker"'
         yield Finding(sentence, ((*place, "acknowledge"), (*place, "transport")))
+    if region.format == "events" and region.acknowledge == "receiver":
+        sentence = 'our receiver takes batches, not events: set acknowledge = "broker"'
+        yield Finding(sentence, ((*place, "acknowledge"), (*place, "format")))
+    if region.format != "events" and region.events != schema.Events():
+        yield Finding('means nothing without format = "events": remove it', ((*place, "events"), (*place, "format")))
     others = (
         ("kafka", region.kafka, schema.Kafka()),
         ("amqp", region.amqp, schema.Amqp()),

@@ -69,6 +69,7 @@ _OPTIONAL_TABLES: Final = frozenset(
         "route.under_pressure",
         "route.under_pressure.sample",
         "route.window",
+        "region.events",
         "region.link",
         "region.kafka",
         "region.amqp",

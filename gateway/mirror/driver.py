@@ -73,7 +73,7 @@ class MirrorDriver:
             weight=weigher(box.lanes, region.backlog_share),
         )
         self._sender = Sender(
-            region.name, self._session, self._failover, self._allowance, box.spool, self._parked, box.readers
+            region, self._session, self._failover, self._allowance, box.spool, self._parked, box.readers
         )
 
     def notify(self) -> None:

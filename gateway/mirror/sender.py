@@ -12,21 +12,23 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.errors import BatchError, LinkError, StoreError
-from gateway.mirror import shipment
 from gateway.mirror.refusals import Refusals
+from gateway.mirror.shipment import Shipper
 from gateway.model import Gap, SealedBatch
 from gateway.transport import wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Executor
 
+    from gateway.config import schema
     from gateway.mirror.allowance import Allowance
     from gateway.mirror.failover import Failover
     from gateway.mirror.parked import Parked
     from gateway.mirror.place import Place
     from gateway.mirror.session import Session, Wanted
     from gateway.spool.lanes import Spool
-    from gateway.transport.contract import Link, Message
+    from gateway.transport.contract import Link, Message, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +41,18 @@ _NS: Final = 10**9
 
 
 class _Loaded(NamedTuple):
-    """What is sent for one sequence: a batch or a gap of sequences `first` to `last`, and the message it makes."""
+    """What is sent for one sequence: a batch or a gap of sequences `first` to `last`, and the messages it makes."""
 
     found: SealedBatch | Gap
     epoch: int
     first: int
     last: int
-    message: Message
+    messages: list[Message]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all payloads."""
+        return sum(len(message.payload) for message in self.messages)
 
 
 class Sender:
@@ -53,7 +60,7 @@ class Sender:
 
     def __init__(
         self,
-        name: str,
+        region: schema.Region,
         session: Session,
         failover: Failover,
         allowance: Allowance,
@@ -64,7 +71,8 @@ class Sender:
         self.is_held = False
         self.work = asyncio.Event()
         self.counts = {"sent_bytes": 0, "not_understood": 0}
-        self._name = name
+        self._name = region.name
+        self._shipper = Shipper(region)
         self._session = session
         self._failover = failover
         self._allowance = allowance
@@ -89,9 +97,8 @@ class Sender:
                     continue
                 loaded = await self._load(wanted, place)
                 if loaded is not None and self._session.sending(wanted.lane, *loaded[1:4]):
-                    size = len(loaded.message.payload)
-                    self._session.charge(wanted, size)
-                    self._allowance.budget.spend(wanted.lane, size, time.monotonic_ns())
+                    self._session.charge(wanted, loaded.size)
+                    self._allowance.budget.spend(wanted.lane, loaded.size, time.monotonic_ns())
                     group.create_task(self._publish(link, place, wanted.lane, loaded), name=f"{self._name}: publish")
 
     async def drain(self, most_s: float) -> None:
@@ -141,10 +148,15 @@ class Sender:
     def _read(self, wanted: Wanted) -> _Loaded:
         """Read, in a thread."""
         found = self._gaps.get((wanted.lane, wanted.sequence)) or self._stored(wanted.lane, wanted.sequence)
-        message = shipment.message(found, is_backlog=wanted.is_backlog)
+        try:
+            messages = self._shipper.messages(found, is_backlog=wanted.is_backlog)
+        except BatchError:  # no events can be made of it, now or ever
+            self._spool.give_up(wanted.lane, wanted.sequence)
+            found = self._stored(wanted.lane, wanted.sequence)
+            messages = self._shipper.messages(found, is_backlog=wanted.is_backlog)
         if isinstance(found, SealedBatch):
-            return _Loaded(found, found.id.epoch, found.id.sequence, found.id.sequence, message)
-        return _Loaded(found, found.epoch, found.first, found.last, message)
+            return _Loaded(found, found.id.epoch, found.id.sequence, found.id.sequence, messages)
+        return _Loaded(found, found.epoch, found.first, found.last, messages)
 
     def _stored(self, lane: str, sequence: int) -> SealedBatch | Gap:
         """Read from the spool; a spot that stays unreadable on a disk that works becomes a gap."""
@@ -161,24 +173,30 @@ class Sender:
         return found
 
     async def _publish(self, link: Link, place: Place, lane: str, loaded: _Loaded) -> None:
-        self.counts["sent_bytes"] += len(loaded.message.payload)
-        refusals = await link.send([loaded.message])
+        self.counts["sent_bytes"] += loaded.size
+        refusals = await link.send(loaded.messages)
         now_ns = time.monotonic_ns()
         if not refusals:
-            self._refusals.accepted(loaded.message.id)
+            self._refusals.accepted(loaded.messages[0].id)
             self._moved(lane, self._session.broker_took(lane, loaded.first, loaded.last, now_ns))
             return
-        reason, is_final = refusals[0].reason, refusals[0].is_final
-        wait_ns = 0 if is_final else self._refusals.wait_ns(loaded.message.id)
+        wait_ns = 0 if all(one.is_final for one in refusals) else self._refusals.wait_ns(loaded.messages[0].id)
         if wait_ns is None:
-            raise LinkError(reason)
+            raise LinkError(refusals[0].reason)
         if not wait_ns:
-            await self._park(loaded.found, reason, place)
+            await self._park(loaded, refusals, place)
+            if not self._shipper.is_whole:  # what could be delivered of it has been
+                self._moved(lane, self._session.broker_took(lane, loaded.first, loaded.last, now_ns))
+                return
         self._session.refused(lane, loaded.first, loaded.last, now_ns + wait_ns)
         self.work.set()
 
-    async def _park(self, found: SealedBatch | Gap, reason: str, place: Place) -> None:
+    async def _park(self, loaded: _Loaded, refusals: Sequence[Refusal], place: Place) -> None:
         """Keep what is refused; raise `LinkError` where that is a gap: nothing smaller can take its place."""
+        found, reason = loaded.found, refusals[0].reason
+        if not self._shipper.is_whole:
+            first = loaded.messages[refusals[0].position].id
+            reason = f"{len(refusals)} of {len(loaded.messages)} events, the first is {first}: {reason}"
         if isinstance(found, Gap):
             raise LinkError(f"the region refuses even a gap: {reason}", hint="see what the region's broker allows")
         log.warning("region %s refuses batch %s, it is parked: %s", self._name, found.id, reason)
@@ -190,7 +208,8 @@ class Sender:
                 place.note(error)
                 await asyncio.sleep(_DISK_RETRY_S)
                 continue
-            self._gaps[found.id.lane, found.id.sequence] = gap
+            if self._shipper.is_whole:
+                self._gaps[found.id.lane, found.id.sequence] = gap
             return
 
     async def _hear(self, link: Link, place: Place) -> None:

@@ -1,19 +1,49 @@
-"""What a batch or a gap is to a transport: one message in CloudEvents binary mode, its envelope the data. Pure."""
+"""What a batch or a gap is to a transport. Pure.
+
+In the format `batch` it is one message in CloudEvents binary mode, its envelope the data; in the format `events` one
+message for each event that it makes.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from gateway.batch import gap as gap_format
+from gateway.batch.decode import decode
+from gateway.events import json as events
+from gateway.events.json import Shape
 from gateway.model import SealedBatch
 from gateway.transport.contract import Message
 
 if TYPE_CHECKING:
+    from gateway.config import schema
     from gateway.model import Gap
 
 BATCH_TYPE: Final = "io.edge-gateway.batch.v1"
 GAP_TYPE: Final = "io.edge-gateway.gap.v1"
 CONTENT_TYPE: Final = "application/vnd.edge-gateway.batch"
+
+
+class Shipper:
+    """Makes messages in the format that a region is configured for."""
+
+    def __init__(self, region: schema.Region) -> None:
+        options = region.events
+        self._shape: Shape | None = None
+        if region.format == "events":
+            self._shape = Shape(of_readings=options.of == "reading", is_binary=options.mode == "binary")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a batch is one message: refused, a gap takes its place."""
+        return self._shape is None
+
+    def messages(self, found: SealedBatch | Gap, *, is_backlog: bool) -> list[Message]:
+        """Return the messages for a batch or a gap, in their order. Raises `BatchError` for one that is damaged."""
+        if self._shape is None:
+            return [message(found, is_backlog=is_backlog)]
+        held = decode(found.data) if isinstance(found, SealedBatch) else found
+        return events.messages(held, self._shape, is_backlog=is_backlog)
 
 
 def message(found: SealedBatch | Gap, *, is_backlog: bool = False) -> Message:

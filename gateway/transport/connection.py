@@ -20,7 +20,7 @@ import fcntl
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import mqtt5
 
@@ -136,12 +136,14 @@ class Connection(asyncio.BufferedProtocol):
         """Whether the peer's window takes another message at QoS 1."""
         return self._transport is not None and len(self._sent_ids) < self._peer_receive_maximum
 
-    def publish(self, topic: str, payload: bytes) -> int:
+    def publish(self, topic: str, payload: bytes, **properties: Any) -> int:  # noqa: ANN401  # as the codec has them
         """Send a message at QoS 1; return its packet id, or 0 when closed or the peer's window is full."""
         if not self.has_room:
             return 0
         packet_id = self._next_id()
-        self._write(mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=packet_id).write())
+        at_least_once = mqtt5.QoS.AT_LEAST_ONCE
+        packet = mqtt5.PublishPacket(topic, payload, qos=at_least_once, packet_id=packet_id, **properties)
+        self._write(packet.write())
         return packet_id
 
     def tell(self, topic: str, payload: bytes) -> None:

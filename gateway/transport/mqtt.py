@@ -58,9 +58,15 @@ class MqttLink:
     """One connection; see `contract.Link`."""
 
     def __init__(
-        self, topic: Callable[[Message], str], acknowledged_within_s: float, on_unheard: Callable[[], None]
+        self,
+        topic: Callable[[Message], str],
+        acknowledged_within_s: float,
+        on_unheard: Callable[[], None],
+        *,
+        is_batch: bool,
     ) -> None:
         self._topic = topic
+        self._is_batch = is_batch
         self._acknowledged_within_s = acknowledged_within_s
         self._on_unheard = on_unheard
         self._connection: Connection | None = None
@@ -195,7 +201,8 @@ class MqttLink:
             self._alive()
         if not self._waiting:
             self._acknowledged_at = asyncio.get_running_loop().time()
-        packet_id = connection.publish(self._topic(message), message.payload)
+        said = {} if self._is_batch else _properties(message)
+        packet_id = connection.publish(self._topic(message), message.payload, **said)
         future: asyncio.Future[tuple[str, bool]] = asyncio.get_running_loop().create_future()
         self._waiting[packet_id] = future
         return future
@@ -204,6 +211,11 @@ class MqttLink:
         most = self._alive().packet_bytes_max
         size = len(message.payload) + len(self._topic(message).encode()) + _PACKET_OVERHEAD
         return f"its packet of {size} bytes exceeds the broker's maximum of {most}" if 0 < most < size else ""
+
+
+def _properties(message: Message) -> dict[str, Any]:
+    """Return the properties of an event; of CloudEvents' MQTT protocol binding 1.0.2 for MQTT 5."""
+    return {"content_type": message.content_type, "user_properties": list(message.attributes.items())}
 
 
 class MqttTransport:
@@ -222,7 +234,7 @@ class MqttTransport:
     async def connected(self) -> AsyncIterator[MqttLink]:
         """Connect, subscribe to the receiver's words, and disconnect in the end."""
         region = self._region
-        link = MqttLink(self._topic, region.resend_after_ns / _NS, self._on_unheard)
+        link = MqttLink(self._topic, region.resend_after_ns / _NS, self._on_unheard, is_batch=region.format == "batch")
         loop = asyncio.get_running_loop()
         context = await loop.run_in_executor(None, self._credentials.context)
         connect = mqtt5.ConnectPacket(
@@ -261,4 +273,5 @@ class MqttTransport:
             connection.abort()
 
     def _topic(self, message: Message) -> str:
-        return wire.batch_topic(self._region.topic_prefix, message.node, message.lane)
+        topic = wire.batch_topic if self._region.format == "batch" else wire.event_topic
+        return topic(self._region.topic_prefix, message.node, message.lane)

@@ -1,6 +1,7 @@
 """What node and receiver say to each other over the region's MQTT broker: topics and the acknowledgement.
 
     <prefix>/<node>/batch/<lane>   node → receiver, QoS 1: one envelope, a batch or a gap
+    <prefix>/<node>/event/<lane>   node → whoever subscribes, QoS 1: one CloudEvent
     <prefix>/<node>/ack            receiver → node, QoS 1: which batches are durable at the receiver
 
 An acknowledgement is a canonical CBOR map: `v` 1, `receiver` name, `lane`, `epoch`, `done` list of [first, last] pairs
@@ -31,6 +32,11 @@ class Acknowledgement(NamedTuple):
 def batch_topic(prefix: str, node: str, lane: str) -> str:
     """Return the topic that a node publishes the batches of a lane to."""
     return f"{prefix}/{node}/batch/{lane}"
+
+
+def event_topic(prefix: str, node: str, lane: str) -> str:
+    """Return the topic that a node publishes the events of a lane to."""
+    return f"{prefix}/{node}/event/{lane}"
 
 
 def batch_filter(prefix: str, share_group: str) -> str:

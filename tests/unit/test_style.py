@@ -37,7 +37,7 @@ LAYERS = (
         "config.schema",
         "config.section",
     },
-    {"decode", "schemas", "process", "batch", "transport"},
+    {"decode", "schemas", "process", "batch", "events", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
     {"recovery", "upkeep"},
     {"trial"},
@@ -52,8 +52,8 @@ REGION_NEVER = {"ingest", "journal", "spool"}
 
 PURE = re.compile(
     r"(model|errors|ledger|frame|medium|pressure|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
-    r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.session|region\.(receiver|reconcile)"
-    r"|ingest\.pace|transport\.(wire|packets|backoff)|health\.rates)"
+    r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.(session|turns|weights|failover|budget|refusals|shipment)|events(\..+)?|region\.(receiver|reconcile)"
+    r"|ingest\.pace|transport\.(wire|packets|backoff|address|windows|contract|http_signatures)|health\.rates)"
 )
 IMPURE_MODULES = {"asyncio", "os", "socket", "ssl", "time", "random", "threading", "logging"}
 NAMES_NEVER = re.compile(r"(^|_)(utils?|common|helpers?|base|core|manager)(_|$)")

@@ -15,7 +15,7 @@ from gateway.config.schema.amqp import Amqp
 from gateway.config.schema.kafka import Kafka
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
-from gateway.config.schema.region import Link, Receiver, Region
+from gateway.config.schema.region import Events, Link, Receiver, Region
 from gateway.config.schema.route import (
     Avro,
     Csv,
@@ -45,6 +45,7 @@ __all__ = [
     "Broker",
     "Csv",
     "Duplicates",
+    "Events",
     "Field",
     "Gateway",
     "Journal",

@@ -41,6 +41,19 @@ class Link(Section, frozen=True, kw_only=True):
     ] = ()
 
 
+class Events(Section, frozen=True, kw_only=True):
+    """How events are made, for consumers without our receiver."""
+
+    of: Annotated[
+        Literal["row", "reading"],
+        option("One event for each row, all fields that came together, or for each reading."),
+    ] = "row"
+    mode: Annotated[
+        Literal["structured", "binary"],
+        option("Whether attributes and data are one JSON document, or attributes go where the protocol has a place."),
+    ] = "structured"
+
+
 USUAL_PORTS: Final = {"mqtt": 8883, "amqp": 5671, "nats": 4222}
 """By transport, for those that are found by `host` and `port`."""
 
@@ -53,6 +66,13 @@ class Region(Section, frozen=True, kw_only=True):
         Literal["mqtt", "kafka", "amqp", "nats", "webhook"],
         option("Kind of broker or server there; all but mqtt are extras of the package."),
     ] = "mqtt"
+    format: Annotated[
+        Literal["batch", "events"],
+        option(
+            "What is sent: sealed batches for our receiver, or CloudEvents for anybody (mqtt: <prefix>/<node>/event)."
+        ),
+    ] = "batch"
+    events: Annotated[Events, option("Events.")] = field(default_factory=Events)
     host: Annotated[
         str, option("Host name of the region's broker (mqtt, amqp, nats); its certificate must name it.")
     ] = ""
