@@ -1,4 +1,4 @@
-"""`gateway region run` and `gateway region status`: the central side."""
+"""`gateway region run`, `status` and `audit`: the central side."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import datetime as dt
 import os
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.cli import EX_OK
+from gateway.cli import EX_NO, EX_OK, shown
 from gateway.clock import Clock
 from gateway.config.load import load
 from gateway.disk import Disk
 from gateway.errors import ConfigError
 from gateway.health import log
-from gateway.region import service, watermarks
+from gateway.region import audit, service, watermarks
 
 if TYPE_CHECKING:
     import argparse
@@ -31,11 +31,19 @@ _COLUMNS = ("node", "lane", "epoch", "batches", "expected", "received", "lost", 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, sentence in (("run", "receive until a signal"), ("status", "show what was received, and what was not")):
+    for name, sentence in (
+        ("run", "receive until a signal"),
+        ("status", "show what was received, and what was not"),
+        ("audit", "say what became of everything that is not there; exit code 1 when a person is needed"),
+    ):
         action = actions.add_parser(name, help=sentence)
         action.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the configuration file")
-        if name == "status":
+        if name != "run":
             action.add_argument("--json", action="store_true", help="print JSON")
+        if name == "audit":
+            told = "what `gateway status --json` of a node printed; may be given again"
+            action.add_argument("--node", type=Path, action="append", default=[], metavar="FILE", help=told)
+            action.add_argument("--region", default="", metavar="NAME", help="what those nodes call this region")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,10 +53,33 @@ def run(arguments: argparse.Namespace) -> int:
         report = watermarks.report(Path(options.state_folder))
         print(msgspec.json.encode(report).decode() if arguments.json else table(report))
         return EX_OK
+    if arguments.action == "audit":
+        return _audit(options, arguments)
     log.setup()
     chance = random.Random(os.urandom(16))  # noqa: S311  # jitter is no secret
     asyncio.run(service.run(options, Disk(), Clock(), chance, _say_ready))
     return EX_OK
+
+
+def _audit(options: schema.Receiver, arguments: argparse.Namespace) -> int:
+    states = [_state(path, arguments.region) for path in arguments.node]
+    found = audit.audit(watermarks.report(Path(options.state_folder)), states)
+    if arguments.json:
+        print(msgspec.json.encode(found).decode())
+    elif found:
+        rows = [("node", "lane", "verdict", "readings", "")]
+        rows += [(one.node, one.lane, one.verdict.value, f"{one.readings:,}", one.sentence) for one in found]
+        print("\n".join(shown.table(rows, numbers={3})))
+    else:
+        print("everything that was heard of is there")
+    return EX_NO if any(one.verdict.is_bad for one in found) else EX_OK
+
+
+def _state(path: Path, region: str) -> audit.NodeState:
+    try:
+        return audit.state_of(msgspec.json.decode(path.read_bytes(), type=dict[str, Any]), region)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path}: {error}", hint="write it with `gateway status --json -c FILE > FILE`") from error
 
 
 def table(report: Report) -> str:

@@ -33,6 +33,23 @@ def status(config, capsys, *more: str) -> tuple[int, str, str]:
     return code, shown.out, shown.err
 
 
+def test_an_audit_names_what_a_broker_forgot_and_its_exit_code_says_so(tmp_path, config, capsys) -> None:
+    told = tmp_path / "node.json"
+    with Region(tmp_path / "state") as region:
+        region.take(sent(1), sent(3))
+        for cursor, code, words in ((1, cli.EX_OK, "under way"), (3, cli.EX_NO, "accepted and forgot")):
+            lanes = [{"name": "telemetry", "head": 3}]
+            state = {"node": "node", "lanes": lanes, "regions": {"centre": {"cursors": {"telemetry": cursor}}}}
+            told.write_text(json.dumps(state), "utf-8")
+            assert cli.main(["region", "audit", "-c", str(config), "--node", str(told)]) == code
+            assert words in capsys.readouterr().out
+        assert cli.main(["region", "audit", "-c", str(config), "--json"]) == cli.EX_NO
+        assert json.loads(capsys.readouterr().out)[0]["verdict"] == "missing"
+        told.write_text("{}", "utf-8")
+        assert cli.main(["region", "audit", "-c", str(config), "--node", str(told)]) == cli.EX_CONFIG
+        assert "gateway status --json" in capsys.readouterr().err
+
+
 def test_status_shows_every_lane_hole_loss_and_dead_letter(tmp_path, config, capsys) -> None:
     with Region(tmp_path / "state") as region:
         region.take(sent(1), sent(1), sent(4), sent_gap(gap(6, 7)), Message("edge/v1/x/batch/y", b"no batch"))
