@@ -55,6 +55,11 @@ def standby_findings(regions: Sequence[schema.Region]) -> Iterator[Finding]:
         elif regions[of].failover_for:
             sentence = f'"{region.failover_for}" is a standby itself: name the region that both stand by for'
             yield Finding(sentence, (place, ("region", of, "failover_for")))
+        elif regions[of].format != region.format:
+            sentence = (
+                f'the region that it stands by for has the format "{regions[of].format}": both must have the same'
+            )
+            yield Finding(sentence, (("region", number, "format"), ("region", of, "format")))
 
 
 def _transport(region: schema.Region, place: Place) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from gateway.mirror.place import STABLE_S
 from gateway.transport.contract import Metered
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import Executor
 
     from gateway.mirror.allowance import Allowance
@@ -45,7 +46,7 @@ class _OnPurpose(Exception):  # noqa: N818  # not an error
 
 
 class Carrier:
-    """The link; it begins at once. With `hold_down_s` it proves its place first."""
+    """The link; it begins at once. With `hold_down_s` it proves its place first. `tell` says what went elsewhere."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Carrier:
         failover: Failover,
         allowance: Allowance,
         readers: Executor,
+        tell: Callable[[Link, Place], Awaitable[None]],
         hold_down_s: float | None = None,
     ) -> None:
         self.place = place
@@ -67,6 +69,7 @@ class Carrier:
         self._failover = failover
         self._allowance = allowance
         self._readers = readers
+        self._tell = tell
         self._hold_down_s = hold_down_s
         self.task = asyncio.create_task(self._run(), name=f"mirror {place.name}")
 
@@ -82,6 +85,7 @@ class Carrier:
                 place.connected()
                 if self._hold_down_s is not None:
                     await self._prove(link, self._hold_down_s)
+                await self._tell(link, place)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._watch_credentials(), name=f"{place.name}: credentials")
                     group.create_task(self._watch_window(), name=f"{place.name}: window")

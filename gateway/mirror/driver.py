@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.mirror.allowance import Allowance
 from gateway.mirror.carrier import DRAIN_S, LOOK_S, Carrier
+from gateway.mirror.elsewhere import Elsewhere
 from gateway.mirror.failover import Failover
 from gateway.mirror.parked import Parked
 from gateway.mirror.place import Place
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.config import schema
     from gateway.disk import Disk
     from gateway.spool.lanes import Spool
+    from gateway.transport.contract import Link
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,11 @@ class MirrorDriver:
         self._sender = Sender(
             region, self._session, self._failover, self._allowance, box.spool, self._parked, box.readers
         )
+        names = [place.name for place in self._places]
+        is_new = box.spool.is_new(region.name)
+        self._elsewhere = Elsewhere(box.disk, box.folder / "places" / region.name, names, is_new=is_new)
+        self._spool = box.spool
+        self._node = box.node
 
     def notify(self) -> None:
         """Look at the spool again: it has something new."""
@@ -147,7 +154,27 @@ class MirrorDriver:
 
     def _carrier(self, number: int, hold_down_s: float | None = None) -> Carrier:
         place = self._places[number]
-        return Carrier(place, self._sender, self._session, self._failover, self._allowance, self._readers, hold_down_s)
+        return Carrier(
+            place,
+            self._sender,
+            self._session,
+            self._failover,
+            self._allowance,
+            self._readers,
+            self._tell,
+            hold_down_s,
+        )
+
+    async def _tell(self, link: Link, place: Place) -> None:
+        """Tell a place that begins to carry what went elsewhere meanwhile. Raises `LinkError`."""
+        loop = asyncio.get_running_loop()
+        cursors = self._spool.places(self.name)
+        await loop.run_in_executor(self._readers, self._elsewhere.moved, place.name, cursors)
+        gaps = self._elsewhere.gaps(self._node, place.name, cursors)
+        messages = [one for gap in gaps for one in self._sender.shipper.messages(gap, is_backlog=False)]
+        if messages:
+            await link.send(messages)
+        await loop.run_in_executor(self._readers, self._elsewhere.told, place.name)
 
     async def _tend(self) -> None:
         loop = asyncio.get_running_loop()

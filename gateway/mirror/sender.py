@@ -72,7 +72,7 @@ class Sender:
         self.work = asyncio.Event()
         self.counts = {"sent_bytes": 0, "not_understood": 0}
         self._name = region.name
-        self._shipper = Shipper(region)
+        self.shipper = Shipper(region)
         self._session = session
         self._failover = failover
         self._allowance = allowance
@@ -149,11 +149,11 @@ class Sender:
         """Read, in a thread."""
         found = self._gaps.get((wanted.lane, wanted.sequence)) or self._stored(wanted.lane, wanted.sequence)
         try:
-            messages = self._shipper.messages(found, is_backlog=wanted.is_backlog)
+            messages = self.shipper.messages(found, is_backlog=wanted.is_backlog)
         except BatchError:  # no events can be made of it, now or ever
             self._spool.give_up(wanted.lane, wanted.sequence)
             found = self._stored(wanted.lane, wanted.sequence)
-            messages = self._shipper.messages(found, is_backlog=wanted.is_backlog)
+            messages = self.shipper.messages(found, is_backlog=wanted.is_backlog)
         if isinstance(found, SealedBatch):
             return _Loaded(found, found.id.epoch, found.id.sequence, found.id.sequence, messages)
         return _Loaded(found, found.epoch, found.first, found.last, messages)
@@ -185,7 +185,7 @@ class Sender:
             raise LinkError(refusals[0].reason)
         if not wait_ns:
             await self._park(loaded, refusals, place)
-            if not self._shipper.is_whole:  # what could be delivered of it has been
+            if not self.shipper.is_whole:  # what could be delivered of it has been
                 self._moved(lane, self._session.broker_took(lane, loaded.first, loaded.last, now_ns))
                 return
         self._session.refused(lane, loaded.first, loaded.last, now_ns + wait_ns)
@@ -194,7 +194,7 @@ class Sender:
     async def _park(self, loaded: _Loaded, refusals: Sequence[Refusal], place: Place) -> None:
         """Keep what is refused; raise `LinkError` where that is a gap: nothing smaller can take its place."""
         found, reason = loaded.found, refusals[0].reason
-        if not self._shipper.is_whole:
+        if not self.shipper.is_whole:
             first = loaded.messages[refusals[0].position].id
             reason = f"{len(refusals)} of {len(loaded.messages)} events, the first is {first}: {reason}"
         if isinstance(found, Gap):
@@ -208,7 +208,7 @@ class Sender:
                 place.note(error)
                 await asyncio.sleep(_DISK_RETRY_S)
                 continue
-            if self._shipper.is_whole:
+            if self.shipper.is_whole:
                 self._gaps[found.id.lane, found.id.sequence] = gap
             return
 

@@ -298,6 +298,15 @@ class Spool:
         with self._lock:
             return min(self._cursors.place(region, lane).sequence, self.head(lane))
 
+    def places(self, region: str) -> dict[str, Position]:
+        """Return by lane the place up to which a region has everything."""
+        with self._lock:
+            return {lane: self._cursors.place(region, lane) for lane in self.lanes_of(region)}
+
+    def is_new(self, region: str) -> bool:
+        """Say whether a region had no cursors when the spool was opened."""
+        return region in self._cursors.unknown
+
     def sync(self, at: int = 0) -> None:
         """Make durable what was appended. Raises `StoreError`: it stays readable, and may be tried again."""
         with self._writing:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.pki import write_pki
-from tests.support.mirroring import Node, receiving, region, until
+from tests.support.mirroring import Node, Receiver, receiving, region, until
 from tests.support.mosquitto import Mosquitto
 from tests.support.site import region_tls
 
@@ -57,6 +57,35 @@ async def test_a_standby_takes_over_and_gives_back_and_each_batch_is_with_one_of
             assert (status(node)["failovers"], status(node)["failbacks"]) == (1, 1)
         assert set(at_east.sequences) == {*range(1, 11), *range(21, 31)}
         assert sorted(at_west.sequences) == list(range(11, 21)), "nothing is sent twice without need"
+        assert told(at_west) == [(1, 10, 10, 0, "elsewhere")]
+        assert told(at_east) == [(11, 20, 10, 10, "elsewhere")]
+
+
+async def test_after_a_restart_the_region_is_told_what_its_standby_took(tmp_path: Path, pki: Path) -> None:
+    with (
+        Mosquitto(tmp_path / "east", **region_tls(pki)) as east,
+        Mosquitto(tmp_path / "west", **region_tls(pki)) as west,
+    ):
+        east.stop()
+        node = site(tmp_path, pki, east.port, west.port)
+        async with node.running(), receiving(pki, west.port):
+            node.append(10)
+            await until(lambda: node.has_all("east"), "the standby has all")
+            node.spool.sync()
+            node.spool.save_cursors()
+        east.start()
+        again = site(tmp_path, pki, east.port, west.port)
+        again.appended = dict(node.appended)
+        async with again.running(), receiving(pki, east.port) as at_east:
+            again.append(5)
+            await until(lambda: again.has_all("east"), "the region has what is new")
+            await until(lambda: at_east.gaps, "it was told")
+        assert told(at_east) == [(1, 10, 10, 0, "elsewhere")]
+        assert set(at_east.sequences) == set(range(11, 16))
+
+
+def told(receiver: Receiver) -> list[tuple[int, int, int, int, str]]:
+    return [(gap.first, gap.last, gap.readings, gap.readings_before, gap.reason) for gap in receiver.gaps]
 
 
 async def test_the_old_link_is_let_go_only_when_the_new_one_is_there(tmp_path: Path, pki: Path) -> None:
