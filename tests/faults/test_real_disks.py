@@ -111,7 +111,7 @@ def test_a_ring_wider_than_its_disk_loses_its_oldest_batches_and_says_exactly_wh
             bench.is_running()
             return bench.site.status()["lanes"][0]["evicted_batches"]
 
-        wait_for(lost, "the ring overflows", 30.0, 0.1)
+        wait_for(lost, "the ring overflows", 60.0, 0.1)
         assert bench.site.status()["lanes"][0]["bytes"] < TMPFS_BYTES
         bench.central.start()
         bench.check_everything_arrived_once(stream, may_evict=True)
