@@ -13,18 +13,18 @@ class Webhook(Section, frozen=True, kw_only=True):
     url: Annotated[str, option("Where to post, https://…; {node} and {lane} are filled in.")] = ""
     timeout_ns: Annotated[
         int,
-        option(
-            "Longest wait for an answer once the line has taken the request.", unit=DURATION, low=S, high=600 * S
-        ),
+        option("Longest wait for an answer once the line has taken the request.", unit=DURATION, low=S, high=600 * S),
     ] = 30 * S
     events_max: Annotated[
         int,
         option("Events of one request; 1 posts each by itself, not as a list.", unit="events", low=1, high=10_000),
     ] = 500
     bytes_max: Annotated[int, option("Bytes of events of one request.", unit=SIZE, low=KIB, high=64 * MIB)] = MIB
-    connections: Annotated[
-        int, option("Connections, and so requests at once.", unit="connections", low=1, high=64)
-    ] = 4
+    probe: Annotated[
+        Literal["OPTIONS", "HEAD", "GET"],
+        option("What the server is asked, at the address, to see whether it is there; it need not like it."),
+    ] = "OPTIONS"
+    connections: Annotated[int, option("Connections, and so requests at once.", unit="connections", low=1, high=64)] = 4
     in_order: Annotated[
         bool,
         option(
