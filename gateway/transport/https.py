@@ -57,6 +57,7 @@ class HttpsLine:
         self._sockets = CountedSockets()
         self._bound: asyncio.Timeout | None = None
         self._taken = 0
+        self._is_closed = False
         self._closed = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError)
         self._errors = (aiohttp.ClientError, OSError)
         self._session = aiohttp.ClientSession(
@@ -73,6 +74,7 @@ class HttpsLine:
 
     async def exchange(self, method: str, url: str, fields: Mapping[str, str], content: bytes = b"") -> Answer:
         """Send a request and return the answer. Raises `LinkError`."""
+        self._check_open()
         made_before, is_done = self._sockets.made, False
         bound = self._bound = asyncio.timeout(self._timeout_s)
         try:
@@ -83,6 +85,7 @@ class HttpsLine:
                     is_new = made_before == 0 or self._sockets.made > made_before
                     if is_new:
                         raise
+                    self._check_open()
                     answer = await self._once(method, url, fields, content)
             is_done = True
         except self._errors as error:  # TimeoutError is an OSError
@@ -108,10 +111,15 @@ class HttpsLine:
 
     async def close(self) -> None:
         """Drop the connection at once, with what is unsent."""
+        self._is_closed = True
         self._sockets.abort()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await self._session.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise LinkError("the link was closed")
 
     async def _once(self, method: str, url: str, fields: Mapping[str, str], content: bytes) -> Answer:
         from yarl import URL  # noqa: PLC0415  # comes with aiohttp

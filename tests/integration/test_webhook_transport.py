@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,25 +13,22 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway.config import schema
 from gateway.errors import CredentialError, LinkError
-from gateway.transport.contract import Link, Message, Metered, Transport
-from gateway.transport.credentials import Credentials
-from gateway.transport.webhook import WebhookTransport
+from gateway.transport.contract import Link, Metered, Transport
 from tests.support.authority import Authority
+from tests.support.webhook_posting import batch, structured, transport_to, until
 from tests.support.webhook_server import (
     Posted,
     WebhookServer,
     accept,
     answer,
-    events,
     in_turn,
-    raw_server,
     reset,
     reset_after,
     server_context,
     slowly,
     stall,
+    whole,
 )
 
 _NS = 10**9
@@ -53,31 +50,6 @@ async def server(pki: Authority) -> AsyncIterator[WebhookServer]:
         yield found
 
 
-def transport_to(url: str, pki: Authority, *, node: bool = False, keep_alive_s: float = 30.0, **options):
-    files = pki.files("node")
-    certificate, key = (str(files["certificate"]), str(files["key"])) if node else ("", "")
-    region = schema.Region(
-        name="east",
-        transport="webhook",
-        tls_ca=str(files["ca"]),
-        tls_certificate=certificate,
-        tls_key=key,
-        keep_alive_ns=round(keep_alive_s * _NS),
-        webhook=schema.Webhook(url=url, **options),
-    )
-    return WebhookTransport(region, "n1", Credentials(region.tls_ca, certificate, key))
-
-
-def structured(count: int, size: int = 40, first: int = 0) -> list[Message]:
-    kind = "application/cloudevents+json"
-    return [Message(name, "n1", "alarm", "n1", kind, data, {}) for name, data in events(count, size, first)]
-
-
-def batch(number: int, payload: bytes = b"\x00\xffbatch") -> Message:
-    attributes = {"specversion": "1.0", "id": f"n1/alarm/1/{number}", "source": "/edge/n1", "datacontenttype": "a/b"}
-    return Message(attributes["id"], "n1", "alarm", "n1", "a/b", payload, attributes)
-
-
 def refuse(*bad: str, status: int = 422):
     """Refuse each request that holds one of these events."""
 
@@ -86,13 +58,6 @@ def refuse(*bad: str, status: int = 422):
         return await (answer(status, f"bad: {found[0]}") if found else accept)(posted, request)
 
     return behave
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what nobody tells, at most 5 s."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  # the kernel and the server have no events for us
-            await asyncio.sleep(0.01)
 
 
 async def until_it_fails(link: Link) -> None:
@@ -249,15 +214,35 @@ async def test_a_slow_line_is_waited_for_as_long_as_it_takes_bytes(server: Webho
     assert server.posted[0].content == payload
 
 
-async def test_leaving_is_quick_although_the_server_takes_nothing(server: WebhookServer, pki: Authority) -> None:
+def open_sockets(port: int) -> int:
+    """Return how many of this process's sockets are connected to this port, by the kernel's own table."""
+    remote = f":{port:04X}"
+    rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2].endswith(remote) and row[9] != "0" for row in rows)
+
+
+async def test_what_is_cancelled_is_dropped_with_what_is_unsent_and_the_link_goes_on(server, pki) -> None:
     server.take = slowly(1, 60)
     async with transport_to(server.url, pki).connected() as link:
         sending = asyncio.create_task(link.send([batch(1, bytes(16 << 20))]))
         await until(lambda: link.traffic() > 1 << 20)
         sending.cancel()
+        await asyncio.wait([sending])
+        await until(lambda: open_sockets(server.port) == 0)
+        server.take = whole
+        assert await link.send([batch(2)]) == []
+
+
+async def test_leaving_is_quick_although_the_server_takes_nothing(server: WebhookServer, pki: Authority) -> None:
+    server.take = slowly(1, 60)
+    async with transport_to(server.url, pki).connected() as link:
+        sending = asyncio.create_task(link.send([batch(1, bytes(16 << 20))]))
+        await until(lambda: link.traffic() > 1 << 20)
         began = time.monotonic()
     assert time.monotonic() - began < 1.5
-    await asyncio.gather(sending, return_exceptions=True)
+    with pytest.raises(LinkError):
+        await sending
+    await until(lambda: open_sockets(server.port) == 0)
 
 
 async def test_messages_of_one_key_arrive_in_the_order_of_the_calls(server: WebhookServer, pki: Authority) -> None:
@@ -406,83 +391,6 @@ def foreign(folder: Path) -> dict[str, Path]:
 async def test_a_server_that_is_not_there_is_a_failed_link(pki: Authority) -> None:
     with pytest.raises(LinkError, match="no answer from the server"):
         await connect(transport_to("https://localhost:1/", pki))
-
-
-async def read_head(reader: asyncio.StreamReader) -> int:
-    """Return the length of the content that follows the head; 0 for a probe."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    lengths = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    return lengths[0] if lengths else 0
-
-
-def speaking(*pieces: bytes, endless: bytes = b"", reads_all: bool = True):
-    """Answer probes well, and what is posted with these bytes, the last of them again and again."""
-
-    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while not (length := await read_head(reader)):
-            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-        if reads_all:
-            await reader.readexactly(length)
-        for piece in pieces:
-            writer.write(piece)
-        await writer.drain()
-        while endless:
-            writer.write(endless)
-            await writer.drain()
-
-    return speak
-
-
-HEAD = b"HTTP/1.1 %s\r\nContent-Type: text/plain\r\n"
-
-
-@pytest.mark.parametrize(
-    ("speak", "fault"),
-    [
-        (speaking(b"SSH-2.0-OpenSSH_9\r\n\r\n"), "no answer from the server"),
-        (speaking(b"HTTP/1.1 200"), "no answer from the server"),
-        (speaking(b"HTTP/1.1 200 OK\r\n", endless=b"a: b\r\n" * 1000), "no answer from the server"),
-        (speaking(b"HTTP/1.1 200 OK\r\nb: ", endless=b"a" * 1000), "no answer from the server"),
-        (speaking(HEAD % b"500 x" + b"Content-Length: 9999999\r\n\r\n", endless=b"a" * 1000), "500 Internal .*: aaaa"),
-    ],
-)
-async def test_garbage_and_answers_without_an_end_are_bounded(pki: Authority, speak, fault) -> None:
-    files = pki.files("server")
-    context = server_context(files["certificate"], files["key"])
-    async with raw_server(context, speak) as url, transport_to(url, pki, timeout_ns=3 * _NS).connected() as link:
-        with pytest.raises(LinkError, match=fault):
-            await link.send([batch(1)])
-
-
-@pytest.mark.parametrize(
-    "speak",
-    [
-        speaking(HEAD % b"200 OK" + b"Content-Length: 9999999\r\n\r\n", endless=b"a" * 1000),
-        speaking(HEAD % b"200 OK" + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
-        speaking(HEAD % b"200 OK" + b"Content-Length: 10\r\n\r\nhello"),
-        speaking(HEAD % b"202 Accepted" + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello"),
-    ],
-)
-async def test_a_success_is_one_whatever_is_wrong_with_its_content(pki: Authority, speak) -> None:
-    files = pki.files("server")
-    context = server_context(files["certificate"], files["key"])
-    async with raw_server(context, speak) as url, transport_to(url, pki, timeout_ns=3 * _NS).connected() as link:
-        assert await link.send([batch(1)]) == []
-
-
-async def test_an_answer_before_the_end_of_the_request_is_understood(pki: Authority) -> None:
-    files = pki.files("server")
-    early = speaking(HEAD % b"413 Too Large" + b"Connection: close\r\nContent-Length: 0\r\n\r\n", reads_all=False)
-
-    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await early(reader, writer)
-        while await reader.read(65536):
-            pass
-
-    context = server_context(files["certificate"], files["key"])
-    async with raw_server(context, speak) as url, transport_to(url, pki).connected() as link:
-        (refusal,) = await link.send([batch(1, bytes(8 << 20))])
-    assert refusal.is_final
 
 
 async def test_what_is_posted_is_valid_json_event_by_event(server: WebhookServer, pki: Authority) -> None:
