@@ -16,14 +16,16 @@ import contextlib
 import io
 from typing import TYPE_CHECKING, Final
 
-from gateway.errors import ConfigError, LinkError
+import aiohttp
+from yarl import URL
+
+from gateway.errors import LinkError
 from gateway.transport.counted_sockets import CountedSockets
 from gateway.transport.webhook_answers import Answer
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
-    from types import ModuleType
 
 CONNECT_S: Final = 10.0
 """Longest wait for TCP and TLS."""
@@ -35,31 +37,21 @@ ANSWER_BYTES_MAX: Final = 64 * 1024
 FIELD_BYTES_MAX: Final = 8190
 """Longest line or field of an answer."""
 
+_CLOSED: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError)
+"""What is raised when the peer has closed."""
+_ERRORS: Final = (aiohttp.ClientError, OSError)
 _SKIPPED: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
-
-
-def library() -> ModuleType:
-    """Return aiohttp. Raises `ConfigError` when it is not installed."""
-    try:
-        import aiohttp  # noqa: PLC0415  # an extra of the package
-    except ModuleNotFoundError as error:
-        hint = "install it: pip install 'edge-gateway[webhook]'"
-        raise ConfigError('transport = "webhook" needs the package aiohttp', hint=hint) from error
-    return aiohttp
 
 
 class HttpsLine:
     """The connection; it is made when the first request needs it, and again when it is gone."""
 
     def __init__(self, context: ssl.SSLContext, timeout_s: float, kept_s: float) -> None:
-        aiohttp = library()
         self._timeout_s = timeout_s
         self._sockets = CountedSockets()
         self._bound: asyncio.Timeout | None = None
         self._taken = 0
         self._is_closed = False
-        self._closed = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError)
-        self._errors = (aiohttp.ClientError, OSError)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=1, ssl=context, keepalive_timeout=kept_s, socket_factory=self._sockets.make
@@ -81,14 +73,14 @@ class HttpsLine:
             async with bound:
                 try:
                     answer = await self._once(method, url, fields, content)
-                except self._closed:
+                except _CLOSED:
                     is_new = made_before == 0 or self._sockets.made > made_before
                     if is_new:
                         raise
                     self._check_open()
                     answer = await self._once(method, url, fields, content)
             is_done = True
-        except self._errors as error:  # TimeoutError is an OSError
+        except _ERRORS as error:  # TimeoutError is an OSError
             if bound.expired():
                 raise LinkError(f"no answer from the server within {self._timeout_s:g} s") from error
             raise LinkError(f"no answer from the server: {str(error) or type(error).__name__}") from error
@@ -122,8 +114,6 @@ class HttpsLine:
             raise LinkError("the link was closed")
 
     async def _once(self, method: str, url: str, fields: Mapping[str, str], content: bytes) -> Answer:
-        from yarl import URL  # noqa: PLC0415  # comes with aiohttp
-
         # From a file aiohttp writes piece by piece, as the line takes it.
         body = io.BytesIO(content) if content else None
         async with self._session.request(
@@ -131,7 +121,7 @@ class HttpsLine:
         ) as response:
             data = bytearray()
             # The status is the answer: a content that breaks off or does not end takes nothing away from it.
-            with contextlib.suppress(*self._errors):
+            with contextlib.suppress(*_ERRORS):
                 async with asyncio.timeout(CONTENT_S):
                     while len(data) <= ANSWER_BYTES_MAX and (more := await response.content.read(ANSWER_BYTES_MAX)):
                         data += more

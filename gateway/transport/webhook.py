@@ -24,7 +24,7 @@ from gateway.errors import GatewayError, LinkError
 from gateway.transport import webhook_requests
 from gateway.transport.address import Address
 from gateway.transport.contract import Message
-from gateway.transport.https import HttpsLine, library
+from gateway.transport.https import HttpsLine
 from gateway.transport.webhook_answers import verdict
 from gateway.transport.webhook_authority import Authority
 
@@ -175,7 +175,7 @@ class WebhookLink:
                 found = await webhook_requests.settled(range(first, end), ask)
                 refusals += [refusal._replace(position=positions[refusal.position]) for refusal in found]
                 first = end
-        return refusals
+        return webhook_requests.judged(refusals, positions)
 
     async def _post(self, line: HttpsLine, url: str, messages: Sequence[Message]) -> Verdict:
         made = webhook_requests.post(messages, as_list=self._options.events_max > 1)
@@ -198,10 +198,9 @@ class WebhookLink:
 
 
 class WebhookTransport:
-    """Makes links to one region. Raises `ConfigError` for options that do not fit, or without the extra `webhook`."""
+    """Makes links to one region. Raises `ConfigError` for options that do not fit each other."""
 
     def __init__(self, region: schema.Region, node: str, credentials: Credentials) -> None:
-        library()
         self.options = region.webhook
         self.authority = Authority(region.webhook)
         self.address = Address(region.webhook.url)

@@ -7,7 +7,8 @@
     everything else          not now: 408, 409, 425, 429, 5xx
 
 Only 413 says for good that it is the message: a server that is set up wrongly says 400, 415 and 422 to all of them, so
-who sends finds out which it is. Any answer may carry Retry-After, and the error then has the fact `retry_after_s`.
+it has to be shown (`webhook_requests.judged`), or who sends finds out. Any answer may carry Retry-After, and the error
+then has the fact `retry_after_s`.
 """
 
 from __future__ import annotations

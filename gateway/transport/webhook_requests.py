@@ -129,3 +129,19 @@ async def _found(positions: range, verdict: Verdict, ask: Callable[[range], Awai
     if of_first.reason or verdict.is_too_large or len(second) == 1:
         return refusals + await settled(second, ask)
     return refusals + await _found(second, verdict, ask)
+
+
+def judged(refusals: Sequence[Refusal], positions: Sequence[int]) -> list[Refusal]:
+    """Return the refusals, those made final of which is shown that they are about the message and not about all.
+
+    `positions` are those of all messages, in the order in which they were posted, refusals too. What was taken after a
+    refusal shows it. The last one of all is believed as well, where the message before it was taken: that a server
+    begins to refuse everything with just the last message is less likely than that it is a bad one.
+    """
+    refused = {refusal.position for refusal in refusals}
+    taken = [place for place, position in enumerate(positions) if position not in refused]
+    shown = taken[-1] if taken else -1
+    if 0 <= shown == len(positions) - 2:
+        shown += 2
+    about_one = set(positions[: max(shown, 0)])
+    return [refusal._replace(is_final=refusal.is_final or refusal.position in about_one) for refusal in refusals]

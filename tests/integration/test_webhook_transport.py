@@ -115,9 +115,16 @@ async def test_a_refused_event_is_found_and_the_others_arrive_once(server: Webho
     server.behave = behave
     async with transport_to(server.url, pki, events_max=50).connected() as link:
         refusals = await link.send(structured(100))
-    assert [(one.position, one.is_final) for one in refusals] == [(17, False), (18, False), (90, False)]
+    assert [(one.position, one.is_final) for one in refusals] == [(17, True), (18, True), (90, True)]
     assert refusals[0].reason == "the server answers 422 Unprocessable Entity: bad: n1/alarm/1/17"
     assert taken == [one.id for number, one in enumerate(structured(100)) if number not in (17, 18, 90)]
+
+
+async def test_a_server_that_refuses_everything_says_nothing_about_a_single_event(server, pki) -> None:
+    server.behave = answer(415)
+    async with transport_to(server.url, pki).connected() as link:
+        refusals = await link.send(structured(5))
+    assert [(one.position, one.is_final) for one in refusals] == [(number, False) for number in range(5)]
 
 
 async def test_a_server_with_a_lower_limit_teaches_it_once(server: WebhookServer, pki: Authority) -> None:

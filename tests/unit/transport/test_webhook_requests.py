@@ -19,6 +19,7 @@ from gateway.transport.webhook_requests import (
     Verdict,
     cut,
     idempotency_key,
+    judged,
     line_of,
     plain,
     post,
@@ -184,3 +185,27 @@ def test_a_key_stays_on_its_line_and_keys_are_spread() -> None:
     lines = [line_of(f"series-{number}", 4) for number in range(400)]
     assert lines == [line_of(f"series-{number}", 4) for number in range(400)]
     assert min(lines.count(line) for line in range(4)) > 50
+
+
+@pytest.mark.parametrize(
+    ("count", "refused", "final"),
+    [
+        (1, {0}, set()),
+        (4, {0, 1, 2, 3}, set()),
+        (4, {0, 2}, {0, 2}),
+        (4, {1, 3}, {1, 3}),
+        (4, {1, 2, 3}, set()),
+        (4, {0, 2, 3}, {0}),
+        (2, {1}, {1}),
+        (2, {0}, {0}),
+        (2, {0, 1}, set()),
+    ],
+)
+def test_a_refusal_is_final_where_what_was_taken_shows_that_it_is_not_about_all(count, refused, final) -> None:
+    positions = [10 * number for number in range(count)]
+    refusals = [Refusal(10 * number, "bad", is_final=False) for number in sorted(refused)]
+    assert [one.position // 10 for one in judged(refusals, positions) if one.is_final] == sorted(final)
+
+
+def test_what_is_refused_for_good_stays_so() -> None:
+    assert judged([Refusal(0, "too large", is_final=True)], [0]) == [Refusal(0, "too large", is_final=True)]
