@@ -18,10 +18,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gateway.errors import ConfigError
 from gateway.transport.http_signatures import Parameters, Request, content_digest, sign
 from gateway.transport.watched_file import WatchedFile
+from gateway.transport.webhook_options import faults
 
 if TYPE_CHECKING:
-    from urllib.parse import SplitResult
-
     from gateway.config import schema
 
 LABEL: Final = "edge"
@@ -30,19 +29,16 @@ SECRET_BYTES_MIN: Final = 16
 
 _NS: Final = 10**9
 _NONCE_BYTES: Final = 18
-_FIELD_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _FIELD_VALUE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-_OWN_FIELDS: Final = re.compile(
-    r"host|connection|content-.*|transfer-.*|te|trailer|upgrade|expect|idempotency-key|signature|signature-input|ce-.*",
-    re.IGNORECASE,
-)
 
 
 class Authority:
     """Adds to each request what proves who sends it. Raises `ConfigError` for options that do not fit."""
 
     def __init__(self, options: schema.Webhook) -> None:
-        _check(options)
+        found = tuple(f"region.webhook.{key} {sentence}" for key, sentence in faults(options))
+        if found:
+            raise ConfigError("; ".join(found), found)
         self._options = options
         self._token = WatchedFile(options.token_file, _line) if options.token_file else None
         self._secret = WatchedFile(options.secret_file, _line) if options.secret_file else None
@@ -81,38 +77,6 @@ class Authority:
             secrets.token_urlsafe(_NONCE_BYTES) if options.signature_nonce else "",
         )
         return {**fields, **self.fields(), **sign(request, [*components, *request.fields], parameters, key, LABEL)}
-
-
-def _check(options: schema.Webhook) -> None:
-    """Raise `ConfigError` for options that do not fit each other."""
-    url = urlsplit(options.url)
-    name = options.secret_header
-    faults = (
-        (url.scheme != "https" or not url.hostname, f'url = "{options.url}" is not one of https://'),
-        (not _has_port(url), f'url = "{options.url}" has no port that exists'),
-        (url.username is not None, "url holds a user name: put the password into token_file or secret_file"),
-        (bool(url.fragment), "url has a #: remove it and what follows, servers never see it"),
-        (options.signature != "none" and not options.key_file, "signature is set and key_file is not: name that file"),
-        (options.signature == "none" and bool(options.key_file), "key_file is set: set signature, or remove it"),
-        (bool(name) != bool(options.secret_file), "secret_header and secret_file need each other: set both"),
-        (bool(name) and not _FIELD_NAME.fullmatch(name), f'secret_header = "{name}" is no name of a header'),
-        (bool(_OWN_FIELDS.fullmatch(name)), f'secret_header = "{name}" is one that the gateway sets itself'),
-        (
-            name.lower() == "authorization" and bool(options.token_file),
-            'secret_header = "authorization" and token_file say the same: remove one',
-        ),
-        (not options.key_id.isascii() or not options.key_id.isprintable(), "key_id is not plain ASCII"),
-    )
-    found = tuple(f"region.webhook.{sentence}" for is_fault, sentence in faults if is_fault)
-    if found:
-        raise ConfigError("; ".join(found), found)
-
-
-def _has_port(url: SplitResult) -> bool:
-    try:
-        return url.port is None or url.port > 0
-    except ValueError:
-        return False
 
 
 def _line(data: bytes) -> str:

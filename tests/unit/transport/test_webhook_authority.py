@@ -126,22 +126,24 @@ def test_a_token_that_no_header_can_carry_is_refused(tmp_path: Path, content) ->
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"url": "http://example.org/"}, "not one of https"),
-        ({"url": "https://"}, "not one of https"),
-        ({"url": "https://example.org:99999/"}, "no port that exists"),
-        ({"url": "https://me:secret@example.org/"}, "user name"),
-        ({"url": "https://example.org/#here"}, "has a #"),
-        ({"signature": "ed25519"}, "name that file"),
-        ({"key_file": "key"}, "set signature, or remove it"),
-        ({"secret_header": "aeg-sas-key"}, "need each other"),
-        ({"secret_file": "secret"}, "need each other"),
-        ({"secret_header": "a b", "secret_file": "secret"}, "no name of a header"),
-        ({"secret_header": "Content-Type", "secret_file": "secret"}, "sets itself"),
-        ({"secret_header": "ce-id", "secret_file": "secret"}, "sets itself"),
-        ({"secret_header": "Authorization", "secret_file": "secret", "token_file": "token"}, "say the same"),
-        ({"key_id": "ä"}, "plain ASCII"),
+        ({"url": "http://example.org/"}, "url .*of the form https"),
+        ({"url": "https://"}, "url .*of the form https"),
+        ({"url": "https://example.org:0/"}, "url .*of the form https"),
+        ({"url": "https://example.org:99999/"}, "url .*correct host and port"),
+        ({"url": "https://[example.org/"}, "url .*correct host and port"),
+        ({"url": "https://me:secret@example.org/"}, "url .*user name"),
+        ({"url": "https://example.org/#here"}, "url .*has a #"),
+        ({"signature": "ed25519"}, "key_file is needed"),
+        ({"key_file": "key"}, "key_file means nothing"),
+        ({"secret_header": "aeg-sas-key"}, "secret_header is set and secret_file is not"),
+        ({"secret_file": "secret"}, "secret_file is set and secret_header is not"),
+        ({"secret_header": "a b", "secret_file": "secret"}, "secret_header .*no name of a header"),
+        ({"secret_header": "Content-Type", "secret_file": "secret"}, "secret_header .*sets itself"),
+        ({"secret_header": "ce-id", "secret_file": "secret"}, "secret_header .*sets itself"),
+        ({"secret_header": "Authorization", "secret_file": "s", "token_file": "t"}, "secret_header .*token_file sets"),
+        ({"key_id": "ä"}, "key_id is not plain ASCII"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_before_anything_is_sent(options, fault) -> None:
-    with pytest.raises(ConfigError, match=rf"^region\.webhook\.[^;]*{fault}"):
+    with pytest.raises(ConfigError, match=rf"^region\.webhook\.{fault}"):
         Authority(Webhook(**{"url": URL, **options}))
