@@ -170,23 +170,23 @@ async def test_what_is_not_about_the_content_ends_the_link(server, pki, behave, 
 
 
 async def test_the_wait_that_a_server_asks_for_is_told_and_kept(server: WebhookServer, pki: Authority) -> None:
-    server.behave = answer(429, Retry_After="1")
+    server.behave = answer(429, Retry_After="2")
     transport = transport_to(server.url, pki)
     async with transport.connected() as link:
+        asked_at = time.monotonic()
         with pytest.raises(LinkError, match="429 Too Many Requests") as caught:
             await link.send([batch(1)])
-    asked_at = time.monotonic()
-    assert caught.value.facts["retry_after_s"] == 1.0
+    assert caught.value.facts["retry_after_s"] == 2.0
     with pytest.raises(LinkError, match="429 Too Many Requests") as caught:
         await connect(transport)
-    assert 0 < caught.value.facts["retry_after_s"] <= 1.0
+    assert 0 < caught.value.facts["retry_after_s"] <= 2.0
     while True:
         try:
             await connect(transport)
             break
         except LinkError as error:
             await asyncio.sleep(error.facts["retry_after_s"])
-    assert time.monotonic() - asked_at > 0.9
+    assert time.monotonic() - asked_at > 2.0
 
 
 async def connect(transport: Transport) -> None:
@@ -240,16 +240,15 @@ async def test_what_is_cancelled_is_dropped_with_what_is_unsent_and_the_link_goe
         assert await link.send([batch(2)]) == []
 
 
-async def test_leaving_is_quick_although_the_server_takes_nothing(server: WebhookServer, pki: Authority) -> None:
+async def test_leaving_does_not_wait_for_a_server_that_takes_nothing(server: WebhookServer, pki: Authority) -> None:
     server.take = slowly(1, 60)
-    async with transport_to(server.url, pki).connected() as link:
-        sending = asyncio.create_task(link.send([batch(1, bytes(16 << 20))]))
-        await until(lambda: link.traffic() > 1 << 20)
-        began = time.monotonic()
-    assert time.monotonic() - began < 1.5
-    with pytest.raises(LinkError):
-        await sending
-    await until(lambda: open_sockets(server.port) == 0)
+    async with asyncio.timeout(8):  # the server would take months
+        async with transport_to(server.url, pki).connected() as link:
+            sending = asyncio.create_task(link.send([batch(1, bytes(16 << 20))]))
+            await until(lambda: link.traffic() > 1 << 20)
+        with pytest.raises(LinkError):
+            await sending
+        await until(lambda: open_sockets(server.port) == 0)
 
 
 async def test_messages_of_one_key_arrive_in_the_order_of_the_calls(server: WebhookServer, pki: Authority) -> None:
