@@ -72,8 +72,11 @@ class Spread:
         self._number = number
 
     def deviation(self) -> float | None:
-        """Return the standard deviation of the sample; None for fewer than two numbers."""
-        return sqrt(self._distances / (self._number - 1)) if self._number > 1 else None
+        """Return the standard deviation of the sample; None for fewer than two numbers.
+
+        Distances between numbers of 1e308 pass all floats, to either side: then it is not known.
+        """
+        return sqrt(self._distances / (self._number - 1)) if self._number > 1 and self._distances >= 0 else None
 
     def state(self) -> tuple[object, ...]:
         """Return all of it as plain data."""

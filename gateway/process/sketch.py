@@ -11,6 +11,7 @@ guarantees", PVLDB 12(12), 2019, sections 2 and 3.
 
 from __future__ import annotations
 
+import sys
 from math import ceil, log
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -88,8 +89,11 @@ class Sketch:
 
 
 def _middle(index: int) -> float:
-    """Return the number whose relative distance to both ends of a bucket is the same."""
-    return float(2 * _GAMMA**index / (_GAMMA + 1))
+    """Return the number whose relative distance to both ends of a bucket is the same.
+
+    It is computed from the lower end, because the upper one may lie beyond all floats.
+    """
+    return float(min(_GAMMA ** (index - 1) * (2 * _GAMMA / (_GAMMA + 1)), sys.float_info.max))
 
 
 def _collapse(buckets: dict[int, int]) -> None:

@@ -24,6 +24,7 @@ from collections import OrderedDict, deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.decode.contract import INTEGER_MIN
 from gateway.process.cells import Cell, Wanted, is_number
 
 if TYPE_CHECKING:
@@ -184,14 +185,17 @@ class Windows:
         return True
 
     def correction(self, time_ns: int, row: Row) -> tuple[int, Row]:
-        """Return (start, row) that corrects the last of the windows that a late row belongs to: what it alone gives."""
+        """Return (start, row) that corrects the last of the windows that a late row belongs to: what it alone gives.
+
+        A window may begin before all times that a reading can have; its row then stands at the earliest of them.
+        """
         start = time_ns if self._gap_ns else time_ns - time_ns % self._hop_ns
         topic, window = _Topic(""), _Window(start, start + (self._gap_ns or self._size_ns))
         self._fill(topic, window, time_ns, row)
         corrected = self._emptied(window)
         if corrected:
             corrected[LATE] = True
-        return start, corrected
+        return max(start, INTEGER_MIN), corrected
 
     def expire(self, at: int | None) -> bool:
         """Let topics end that are silent for too long at `at`, or (None) all; False when there was none.
