@@ -9,7 +9,7 @@ from gateway.config.finding import Finding
 from gateway.config.units import duration_text
 from gateway.config.values import nearest
 from gateway.process.topics import topic_fault
-from gateway.transport import address, windows
+from gateway.transport import address, webhook_options, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +31,7 @@ def region_findings(region: schema.Region, place: Place) -> Iterator[Finding]:
         yield finding(f"{low} is more than backoff_max, {high}: lower it, or raise that", "backoff_min", "backoff_max")
     yield from prefix_findings(region.topic_prefix, (*place, "topic_prefix"))
     yield from _transport(region, place)
+    yield from _misplaced(region, place)
     for number, expression in enumerate(region.link.connect):
         why = windows.fault(expression)
         if why:
@@ -63,37 +64,17 @@ def standby_findings(regions: Sequence[schema.Region]) -> Iterator[Finding]:
 
 
 def _transport(region: schema.Region, place: Place) -> Iterator[Finding]:
-    """Look at what the transport needs, and at options of others."""
+    """Look at what the transport needs."""
     kind = region.transport
     needed: tuple[tuple[tuple[str, ...], bool, str], ...] = (
-        (("host",), kind in ("mqtt", "amqp", "nats") and not region.host, "the name of the broker's host"),
+        (("host",), kind != "webhook" and not region.host, "the name of the broker's host"),
         (("tls_certificate",), kind == "mqtt" and not region.tls_certificate, "the node's certificate"),
-        (("kafka", "servers"), kind == "kafka" and not region.kafka.servers, "at least one broker"),
         (("webhook", "url"), kind == "webhook" and not region.webhook.url, "where to post"),
     )
     for keys, is_missing, what in needed:
         if is_missing:
             yield Finding(f"is needed by the transport {kind}, {what}: set it", ((*place, *keys), place))
-    if kind != "mqtt" and region.acknowledge == "receiver":
-        sentence = f'the receiver\'s word does not come back over {kind}: set acknowledge = "broker"'
-        yield Finding(sentence, ((*place, "acknowledge"), (*place, "transport")))
-    if region.format == "events" and region.acknowledge == "receiver":
-        sentence = 'our receiver takes batches, not events: set acknowledge = "broker"'
-        yield Finding(sentence, ((*place, "acknowledge"), (*place, "format")))
-    if region.format != "events" and region.events != schema.Events():
-        yield Finding('means nothing without format = "events": remove it', ((*place, "events"), (*place, "format")))
-    others = (
-        ("kafka", region.kafka, schema.Kafka()),
-        ("amqp", region.amqp, schema.Amqp()),
-        ("nats", region.nats, schema.Nats()),
-        ("webhook", region.webhook, schema.Webhook()),
-    )
-    for name, options, default in others:
-        if name != kind and options != default:
-            sentence = f"means nothing to the transport {kind}: remove it"
-            yield Finding(sentence, ((*place, name), (*place, "transport")))
     templates = {
-        "kafka": (("kafka", "topic"), region.kafka.topic),
         "amqp": (("amqp", "routing_key"), region.amqp.routing_key),
         "nats": (("nats", "subject"), region.nats.subject),
         "webhook": (("webhook", "url"), region.webhook.url),
@@ -103,6 +84,30 @@ def _transport(region: schema.Region, place: Place) -> Iterator[Finding]:
         fault = address.fault(template)
         if fault:
             yield Finding(f'the address "{template}" {fault}: correct it', ((*place, *keys),))
+    for key, sentence in webhook_options.faults(region.webhook) if region.webhook.url else ():
+        yield Finding(sentence, ((*place, "webhook", key), (*place, "webhook")))
+
+
+def _misplaced(region: schema.Region, place: Place) -> Iterator[Finding]:
+    """Look at options that mean nothing here."""
+    kind = region.transport
+    if kind != "mqtt" and region.acknowledge == "receiver":
+        sentence = f'the receiver\'s word does not come back over {kind}: set acknowledge = "broker"'
+        yield Finding(sentence, ((*place, "acknowledge"), (*place, "transport")))
+    elif region.format == "events" and region.acknowledge == "receiver":
+        sentence = 'our receiver takes batches, not events: set acknowledge = "broker"'
+        yield Finding(sentence, ((*place, "acknowledge"), (*place, "format")))
+    if region.format != "events" and region.events != schema.Events():
+        yield Finding('means nothing without format = "events": remove it', ((*place, "events"), (*place, "format")))
+    others = (
+        ("amqp", region.amqp, schema.Amqp()),
+        ("nats", region.nats, schema.Nats()),
+        ("webhook", region.webhook, schema.Webhook()),
+    )
+    for name, options, default in others:
+        if name != kind and options != default:
+            sentence = f"means nothing to the transport {kind}: remove it"
+            yield Finding(sentence, ((*place, name), (*place, "transport")))
 
 
 def prefix_findings(prefix: str, place: Place) -> Iterator[Finding]:

@@ -71,7 +71,6 @@ _OPTIONAL_TABLES: Final = frozenset(
         "route.window",
         "region.events",
         "region.link",
-        "region.kafka",
         "region.amqp",
         "region.nats",
         "region.webhook",

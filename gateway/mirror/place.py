@@ -36,6 +36,7 @@ class Place:
             region.password_file,
             region.webhook.key_file,
             region.webhook.token_file,
+            region.webhook.secret_file,
         )
         self.transport = transport(region, node, self.credentials, self._count_unheard)
         self.backoff = Backoff(chance, region.backoff_min_ns / _NS, region.backoff_max_ns / _NS, STABLE_S)

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.errors import BatchError, LinkError, StoreError
-from gateway.mirror.refusals import Refusals
+from gateway.mirror.refusals import FOR_GOOD, Refusals
 from gateway.mirror.shipment import Shipper
 from gateway.model import Gap, SealedBatch
 from gateway.transport import wire
@@ -180,16 +180,16 @@ class Sender:
             self._refusals.accepted(loaded.messages[0].id)
             self._moved(lane, self._session.broker_took(lane, loaded.first, loaded.last, now_ns))
             return
-        wait_ns = 0 if all(one.is_final for one in refusals) else self._refusals.wait_ns(loaded.messages[0].id)
-        if wait_ns is None:
-            raise LinkError(refusals[0].reason)
-        if not wait_ns:
+        judged = FOR_GOOD if all(one.is_final for one in refusals) else self._refusals.judge(loaded.messages[0].id)
+        if not judged.wait_ns:
             await self._park(loaded, refusals, place)
             if not self.shipper.is_whole:  # what could be delivered of it has been
                 self._moved(lane, self._session.broker_took(lane, loaded.first, loaded.last, now_ns))
                 return
-        self._session.refused(lane, loaded.first, loaded.last, now_ns + wait_ns)
+        self._session.refused(lane, loaded.first, loaded.last, now_ns + judged.wait_ns)
         self.work.set()
+        if judged.ends_link:
+            raise LinkError(refusals[0].reason)
 
     async def _park(self, loaded: _Loaded, refusals: Sequence[Refusal], place: Place) -> None:
         """Keep what is refused; raise `LinkError` where that is a gap: nothing smaller can take its place."""

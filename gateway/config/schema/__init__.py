@@ -12,7 +12,6 @@ from typing import Annotated, Final
 from msgspec import field
 
 from gateway.config.schema.amqp import Amqp
-from gateway.config.schema.kafka import Kafka
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.region import Events, Link, Receiver, Region
@@ -49,7 +48,6 @@ __all__ = [
     "Field",
     "Gateway",
     "Journal",
-    "Kafka",
     "Lane",
     "Limit",
     "Line",
@@ -132,6 +130,7 @@ PATH_OPTIONS: Final = frozenset(
         "region.tls_key",
         "region.password_file",
         "region.webhook.key_file",
+        "region.webhook.secret_file",
         "region.webhook.token_file",
         "receiver.tls_ca",
         "receiver.tls_certificate",

@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal
 from msgspec import field
 
 from gateway.config.schema.amqp import Amqp
-from gateway.config.schema.kafka import Kafka
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.webhook import Webhook
 from gateway.config.section import DURATION, GIB, KIB, MIB, MS, SIZE, Name, S, Section, option
@@ -63,7 +62,7 @@ class Region(Section, frozen=True, kw_only=True):
 
     name: Annotated[Name, option("Name of the region, for cursors and messages.")]
     transport: Annotated[
-        Literal["mqtt", "kafka", "amqp", "nats", "webhook"],
+        Literal["mqtt", "amqp", "nats", "webhook"],
         option("Kind of broker or server there; all but mqtt are extras of the package."),
     ] = "mqtt"
     format: Annotated[
@@ -88,7 +87,6 @@ class Region(Section, frozen=True, kw_only=True):
     username: Annotated[str, option("User name at the broker, where it wants one.")] = ""
     password_file: Annotated[str, option("File with the password to `username`.")] = ""
     topic_prefix: Annotated[str, option("First levels of all MQTT topics at the region.")] = "edge/v1"
-    kafka: Annotated[Kafka, option("Kafka.")] = field(default_factory=Kafka)
     amqp: Annotated[Amqp, option("RabbitMQ.")] = field(default_factory=Amqp)
     nats: Annotated[Nats, option("NATS JetStream.")] = field(default_factory=Nats)
     webhook: Annotated[Webhook, option("HTTPS.")] = field(default_factory=Webhook)

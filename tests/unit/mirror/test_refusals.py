@@ -5,32 +5,50 @@ from __future__ import annotations
 from gateway.mirror.refusals import FIRST_WAIT_NS, KEPT_MAX, TIMES_MAX, Refusals
 
 
-def test_while_nothing_is_taken_a_refusal_is_about_all() -> None:
-    refusals = Refusals()
-    assert [refusals.wait_ns("a") for _ in range(10 * TIMES_MAX)] == [None] * (10 * TIMES_MAX)
+def test_one_message_that_is_refused_waits_and_the_link_goes_on() -> None:
+    assert Refusals().judge("a") == (FIRST_WAIT_NS, False)
 
 
-def test_while_others_are_taken_it_is_about_the_one_and_in_the_end_for_good() -> None:
+def test_two_in_a_row_are_about_all() -> None:
     refusals = Refusals()
-    assert refusals.wait_ns("a") is None
-    waits = []
+    refusals.judge("a")
+    assert refusals.judge("b") == (FIRST_WAIT_NS, True)
+
+
+def test_a_refusal_after_one_that_was_taken_is_about_the_one_and_in_the_end_for_good() -> None:
+    refusals, judged = Refusals(), []
     for number in range(TIMES_MAX):
+        judged.append(refusals.judge("a"))
         refusals.accepted(str(number))
-        waits.append(refusals.wait_ns("a"))
-    assert waits == [FIRST_WAIT_NS << number for number in range(TIMES_MAX - 1)] + [0]
+    assert [one.ends_link for one in judged] == [False] * TIMES_MAX
+    assert [one.wait_ns for one in judged] == [FIRST_WAIT_NS << number for number in range(TIMES_MAX - 1)] + [0]
+
+
+def test_while_nothing_is_taken_no_message_is_given_up_however_often_it_is_refused() -> None:
+    refusals = Refusals()
+    judged = [refusals.judge(identity) for _ in range(10 * TIMES_MAX) for identity in ("a", "b")]
+    assert all(one.wait_ns for one in judged)
+    assert sum(one.ends_link for one in judged) > 10
+
+
+def test_one_message_alone_that_is_always_refused_ends_the_link_in_the_end_and_is_kept() -> None:
+    refusals = Refusals()
+    judged = [refusals.judge("a") for _ in range(10 * TIMES_MAX)]
+    assert all(one.wait_ns for one in judged)
+    assert judged[-1].ends_link
 
 
 def test_one_that_is_taken_after_all_counts_anew() -> None:
     refusals = Refusals()
-    for number in range(TIMES_MAX):
+    for number in range(TIMES_MAX - 1):
+        refusals.judge("a")
         refusals.accepted(str(number))
-        refusals.wait_ns("a")
     refusals.accepted("a")
-    assert refusals.wait_ns("a") is None
+    assert refusals.judge("a") == (FIRST_WAIT_NS, False)
 
 
 def test_what_is_remembered_is_bounded() -> None:
     refusals = Refusals()
     for number in range(3 * KEPT_MAX):
-        refusals.wait_ns(str(number))
+        refusals.judge(str(number))
     assert len(refusals._seen) <= KEPT_MAX
