@@ -19,6 +19,7 @@ import traceback
 from pathlib import Path
 
 import benchmarks
+from gateway.cli import shown
 
 OPERATORS = {">=": operator.ge, "<=": operator.le}
 COLUMNS = ("name", "figure", "unit", "baseline", "ratio", "budget", "met")
@@ -72,15 +73,8 @@ def is_met(row: dict) -> bool | None:
 
 def table(rows: list[dict]) -> str:
     """Return the rows as aligned text."""
-    lines = [COLUMNS, *(tuple(cell(row.get(column)) for column in COLUMNS) for row in rows)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(COLUMNS))]
-    right = {1, 3, 4}
     return "\n".join(
-        "  ".join(
-            text.rjust(width) if index in right else text.ljust(width)
-            for index, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
+        shown.table([COLUMNS, *(tuple(cell(row.get(name)) for name in COLUMNS) for row in rows)], {1, 3, 4})
     )
 
 

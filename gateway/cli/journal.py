@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli import EX_NO, EX_OK, source
-from gateway.cli.shown import moment, progress, table
+from gateway.cli.shown import moment, placed, progress, table
 from gateway.disk import Disk
 from gateway.journal.inspect import DAMAGED, MISSING, TORN, UNCLEAR, inspect, journal_bytes
 
@@ -105,11 +105,7 @@ def verdict(found: Inspection) -> list[str]:
 
 def sentence(one: Finding) -> str:
     """Return one finding."""
-    place = one.file or "journal"
-    said = f"{place if one.offset is None else f'{place} at {one.offset}'}: {_KINDS[one.kind]}"
-    if one.size:
-        said += f", {one.size:,} bytes"
-    said += f" ({one.why})" if one.why else ""
+    said = placed(one.file or "journal", one.offset, _KINDS[one.kind], one.size, one.why)
     if one.kind == TORN:
         return f"{said}; the next file goes on without a gap, nothing is missing"
     if one.first is None:

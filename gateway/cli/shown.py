@@ -34,6 +34,14 @@ def moment(time_ns: int) -> str:
         return f"{time_ns} ns"
 
 
+def placed(place: str, offset: int | None, kind: str, size: int, why: str) -> str:
+    """Return how a finding about a file begins: where, what, how much, why."""
+    said = f"{place if offset is None else f'{place} at {offset}'}: {kind}"
+    if size:
+        said += f", {size:,} bytes"
+    return f"{said} ({why})" if why else said
+
+
 def plain(text: str) -> str:
     """Return `text` with everything escaped that a terminal would not print: it may come from a hostile sensor."""
     if text.isprintable():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway.cli.shown import moment, table
+from gateway.cli.shown import moment, placed, table
 from gateway.spool.findings import MISSING, TORN
 
 if TYPE_CHECKING:
@@ -112,10 +112,7 @@ def verdict(found: Inspection) -> list[str]:
 def sentence(one: Finding) -> str:
     """Return one finding."""
     place = "/".join(part for part in (one.lane, one.file) if part)
-    said = f"{place if one.offset is None else f'{place} at {one.offset}'}: {one.kind}"
-    if one.size:
-        said += f", {one.size:,} bytes"
-    said += f" ({one.why})" if one.why else ""
+    said = placed(place, one.offset, one.kind, one.size, one.why)
     if one.kind == TORN:
         return f"{said}; it was being written, no batch is missing for it"
     if one.first is None:

@@ -17,17 +17,18 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import mqtt5
 
 from gateway.errors import GatewayError, LinkError, MalformedPacketError
+from gateway.transport.counted import Counts, counts_of, drop_unsent
 from gateway.transport.packets import PacketReader
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Sequence
 
     OnPublishes = Callable[["Connection", list[mqtt5.PublishPacket]], None]
@@ -39,12 +40,6 @@ PING_BYTES_MAX: Final = 64
 
 _SIOCOUTQNSD: Final = 0x894B
 """Of linux/sockios.h: asks for the bytes of a socket that are not sent yet."""
-_TCP_INFO: Final = struct.Struct("@120xQQII56xQ")
-"""Of `struct tcp_info`, linux/tcp.h, since 4.19: bytes_acked, bytes_received, segs_out, segs_in, bytes_sent."""
-SEGMENT_OVERHEAD_BYTES: Final = 52
-"""Headers of IPv4 and of TCP with its timestamps."""
-_RESET: Final = struct.pack("ii", 1, 0)
-"""`struct linger` of socket(7): closing drops what is unsent, and resets."""
 _LOOK_MIN_S: Final = 0.001
 _LOOK_MAX_S: Final = 0.05
 _INT: Final = struct.Struct("i")
@@ -52,16 +47,6 @@ _PUBACKS: Final = b"".join(b"\x40\x02" + number.to_bytes(2, "big") for number in
 _PACKET_IDS: Final = 65535
 _PINGREQ: Final = mqtt5.PingReqPacket().write()
 _NORMAL: Final = mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION
-
-
-class _Told(NamedTuple):
-    """What TCP counts of a connection."""
-
-    acknowledged: int = 0
-    received: int = 0
-    segments_out: int = 0
-    segments_in: int = 0
-    sent: int = 0
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -104,7 +89,7 @@ class Connection(asyncio.BufferedProtocol):
         self._unwritten: deque[memoryview] = deque()
         self._is_full = False
         self._pings = self._taken_bytes = 0
-        self._last_told = _Told()
+        self._counts = Counts()
         self.received_at = self.sent_at = self._taken_at = loop.time()
 
     def acknowledge(self, packet_ids: Sequence[int]) -> bool:
@@ -166,15 +151,14 @@ class Connection(asyncio.BufferedProtocol):
         Seen by looking, so as exact as this is called often. On a slow line a message may be minutes under way, in
         which the peer has nothing to say. Pings do not count: any kernel takes them, whatever hangs above it.
         """
-        taken = self._told().acknowledged - self._pings * PING_BYTES_MAX
+        taken = self._counted().acknowledged - self._pings * PING_BYTES_MAX
         if taken > self._taken_bytes:
             self._taken_bytes, self._taken_at = taken, self._loop.time()
         return self._taken_at
 
     def traffic(self) -> int:
         """Return the bytes on the line so far, both ways: TCP's own count with what was sent again, and all headers."""
-        told = self._told()
-        return told.sent + told.received + (told.segments_out + told.segments_in) * SEGMENT_OVERHEAD_BYTES
+        return self._counted().traffic
 
     def subscribe(self, filters: Iterable[mqtt5.TopicFilter]) -> None:
         """Send SUBSCRIBE; `subscribed` is set by its answer."""
@@ -207,8 +191,7 @@ class Connection(asyncio.BufferedProtocol):
         if transport is not None:
             sock = transport.get_extra_info("socket")
             if sock is not None and sock.fileno() >= 0:
-                # Else the kernel would go on sending what it holds, before all that the next connection sends.
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                drop_unsent(sock)
             transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -284,14 +267,10 @@ class Connection(asyncio.BufferedProtocol):
         found = None if transport is None else transport.get_extra_info("socket")
         return None if found is None or found.fileno() < 0 else found
 
-    def _told(self) -> _Told:
-        """Ask the kernel what it counts of this connection; the last answer when the socket is closed."""
-        sock = self._socket()
-        if sock is not None:
-            answer = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-            if len(answer) == _TCP_INFO.size:
-                self._last_told = _Told(*_TCP_INFO.unpack(answer))
-        return self._last_told
+    def _counted(self) -> Counts:
+        """Return what the kernel counts of this connection."""
+        self._counts = counts_of(self._socket(), self._counts)
+        return self._counts
 
     def _kernel_is_full(self) -> bool:
         sock = self._socket()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import paho.mqtt.client as paho
-
 from gateway.demo.pki import write_pki
-from gateway.transport.tls import client_context
 from tests.support.mosquitto import Mosquitto
+from tests.support.sensors import PahoSensor
 from tests.support.site import Site, pems, region_tls
 from tests.support.waiting import wait_for
 
@@ -30,13 +28,8 @@ def test_messages_of_a_broker_that_asks_for_certificates_are_taken(tmp_path: Pat
     ):
         site.daemon.start()
         wait_for(lambda: site.status()["ingest"]["connected"], "the daemon has subscribed")
-        sensor = paho.Client(paho.CallbackAPIVersion.VERSION2, "sensor")
-        sensor.tls_set_context(client_context(files["ca"], files["certificate"], files["key"]))
-        sensor.connect("localhost", local.port)
-        sensor.loop_start()
-        sensor.publish("plant/a", b'{"value": 1.5}', 1).wait_for_publish(10)
-        site.wait_received(1)
-        sensor.disconnect()
-        sensor.loop_stop()
+        with PahoSensor(local.port, "sensor", 5, files) as sensor:
+            sensor.publish("plant/a", b'{"value": 1.5}', 1)
+            site.wait_received(1)
         assert site.ledger()["message.decoded"] == 1
         site.daemon.stop()

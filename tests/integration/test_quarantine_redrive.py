@@ -10,10 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
-
 from gateway.demo.pki import write_pki
-from gateway.transport.tls import client_context
 from tests.support.mosquitto import Mosquitto
 from tests.support.sensors import PahoSensor
 from tests.support.site import PROGRAM, Site, pems, region_tls
@@ -135,14 +132,9 @@ def test_a_broker_that_asks_for_certificates_gets_them(tmp_path: Path) -> None:
     ):
         site.daemon.start()
         wait_for(lambda: site.status()["ingest"]["connected"], "the daemon has subscribed")
-        sensor = paho.Client(paho.CallbackAPIVersion.VERSION2, "sensor")
-        sensor.tls_set_context(client_context(files["ca"], files["certificate"], files["key"]))
-        sensor.connect("localhost", local.port)
-        sensor.loop_start()
-        sensor.publish("plant/a", b"1.5", 1).wait_for_publish(10)
-        sensor.disconnect()
-        sensor.loop_stop()
-        wait_for(lambda: site.status()["quarantine"]["kept"] == 1, "it is kept")
+        with PahoSensor(local.port, "sensor", 5, files) as sensor:
+            sensor.publish("plant/a", b"1.5", 1)
+            wait_for(lambda: site.status()["quarantine"]["kept"] == 1, "it is kept")
         site.daemon.stop()
         assert run(site, "redrive", "--all") == (0, {"published": 1, "left": [], "unknown": []})
         put_right(site)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 import mqtt5
 import paho.mqtt.client as paho
 
+from gateway.transport.tls import client_context
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class PahoSensor:
     back under a lock that its `publish` takes too.
     """
 
-    def __init__(self, port: int, client_id: str, version: int) -> None:
+    def __init__(self, port: int, client_id: str, version: int, tls: dict[str, str] | None = None) -> None:
         protocol = {4: paho.MQTTv311, 5: paho.MQTTv5}[version]
         self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
         self._client.max_inflight_messages_set(100)
@@ -45,7 +46,9 @@ class PahoSensor:
         self._done: deque[tuple[int, object]] = deque()
         self._waiting: dict[int, tuple[str, bytes]] = {}
         self.acknowledged: list[tuple[str, bytes]] = []
-        self._client.connect("127.0.0.1", port)
+        if tls is not None:
+            self._client.tls_set_context(client_context(tls["ca"], tls["certificate"], tls["key"]))
+        self._client.connect("127.0.0.1" if tls is None else "localhost", port)
         self._client.loop_start()
         assert self._connected.wait(CONNECT_S), f"{client_id}: no CONNACK within {CONNECT_S} s"
 

@@ -16,6 +16,7 @@ from gateway.decode import cbor as cbor_format
 from gateway.decode.contract import Limits
 from gateway.decode.formats import FORMATS
 from gateway.errors import DecodeError
+from tests.support.pairs import Pairs, has_equal_keys
 
 DEEP = 200_000
 
@@ -224,10 +225,6 @@ def test_any_bytes_are_decided(payload, name) -> None:
         assert keeps_contract(row)
 
 
-class Pairs(list):
-    """Members of an object, equal keys and all."""
-
-
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -248,13 +245,6 @@ def written(value) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(written, value)) + "]"
     return json.dumps(value)
-
-
-def has_equal_keys(value) -> bool:
-    if isinstance(value, Pairs):
-        keys = [key for key, _ in value]
-        return len(set(keys)) < len(keys) or any(has_equal_keys(inner) for _, inner in value)
-    return isinstance(value, list) and any(map(has_equal_keys, value))
 
 
 @settings(max_examples=300, deadline=None)

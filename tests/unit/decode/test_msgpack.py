@@ -15,6 +15,7 @@ from gateway.decode import json as json_format
 from gateway.decode import msgpack
 from gateway.decode.contract import Limits
 from gateway.errors import DecodeError
+from tests.support.pairs import Pairs, has_equal_keys
 
 encode = msgspec.msgpack.encode
 decode = msgpack.decoder(Limits())
@@ -129,10 +130,6 @@ def test_every_width_of_a_head_says_the_same(document) -> None:
     assert outcome(decode, widest(document)) == outcome(decode, encode(document))
 
 
-class Pairs(list):
-    """Members of a map, equal keys and all."""
-
-
 PAIRS = st.recursive(
     st.integers(0, 3),
     lambda inner: (
@@ -149,13 +146,6 @@ def written(value) -> bytes:
     if isinstance(value, list):
         return bytes([0x90 | len(value)]) + b"".join(map(written, value))
     return encode(value)
-
-
-def has_equal_keys(value) -> bool:
-    if isinstance(value, Pairs):
-        keys = [key for key, _ in value]
-        return len(set(keys)) < len(keys) or any(has_equal_keys(inner) for _, inner in value)
-    return isinstance(value, list) and any(map(has_equal_keys, value))
 
 
 @settings(max_examples=300, deadline=None)
