@@ -30,6 +30,27 @@ def flatten(document: Mapping[object, object], limits: Limits) -> Row:
     return select(walk.row, limits.fields)
 
 
+def check_extent(document: object, depth_max: int, field_count_max: int | None = None) -> None:
+    """Raise `DecodeError` when `document` is nested deeper, or holds more values, than `flatten` would take.
+
+    For work that is to be bounded before `flatten` sees the document. `field_count_max` of None is no bound.
+    """
+    level, seen = [document], 0
+    for _ in range(depth_max):
+        deeper: list[object] = []
+        for outer in level:
+            values = outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else (outer,)
+            inner = [value for value in values if value and isinstance(value, dict | list)]
+            seen += len(values) - len(inner)
+            if field_count_max is not None and seen > field_count_max:
+                raise DecodeError("too_many_fields", f"the payload has more than {field_count_max} fields")
+            deeper += inner
+        if not deeper:
+            return
+        level = deeper
+    raise DecodeError("too_deep", f"the payload is nested deeper than {depth_max}")
+
+
 def select(row: Row, fields: tuple[str, ...]) -> Row:
     """Return the fields asked for; all when none are. Raises `DecodeError` when nothing is left."""
     if fields:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.decode import avro, cbor, csv, json, line, msgpack, protobuf, raw, rows, scalar, senml, senml_cbor
+from gateway.decode.flatten import check_extent
 from gateway.decode.sparkplug import decoder as sparkplug
 from gateway.decode.sparkplug.topic import place_of
 from gateway.errors import DecodeError
@@ -88,9 +89,10 @@ def decoding_of(route: schema.Route, limits: Limits, documents: Mapping[str, byt
     contract = Contract(documents[route.schema_file], named) if route.schema_file else None
     if route.rows:
         path = () if route.rows == ITSELF else tuple(route.rows.split("."))
-        return Decoding(records=rows.decoder(_kept(DOCUMENTS[name], contract), limits, path), schema=named)
-    decode = FORMATS[name](limits)
-    return Decoding(decode if contract is None else _after(_kept(DOCUMENTS[name], contract), decode), schema=named)
+        extent = limits.depth_max + 1 + len(path), None
+        return Decoding(records=rows.decoder(_kept(DOCUMENTS[name], contract, *extent), limits, path), schema=named)
+    decode, kept = FORMATS[name](limits), _kept(DOCUMENTS[name], contract, limits.depth_max, limits.field_count_max)
+    return Decoding(decode if contract is None else _after(kept, decode), schema=named)
 
 
 def schema_name(route: schema.Route) -> str:
@@ -100,13 +102,18 @@ def schema_name(route: schema.Route) -> str:
     return f"{file} version {route.schema_version}" if file and route.schema_version else file
 
 
-def _kept(parse: Parse, contract: Contract | None) -> Parse:
-    """Return a parser that lets only documents through that keep the contract."""
+def _kept(parse: Parse, contract: Contract | None, depth_max: int, field_count_max: int | None) -> Parse:
+    """Return a parser that lets only documents through that keep the contract.
+
+    What is beyond the limits is refused first: a schema that refers to itself in several branches takes time that
+    grows with a power of the depth.
+    """
     if contract is None:
         return parse
 
     def parsed(payload: bytes) -> object:
         document = parse(payload)
+        check_extent(document, depth_max, field_count_max)
         contract.check(document)
         return document
 

@@ -1,7 +1,8 @@
 """What a region's line is allowed to do now: its budget and its windows, and who is above both.
 
-Urgent lanes go whenever they have something. All others wait while no window is open, and while the day or the month
-has had its bytes. What was spent is kept across restarts in two slots, written every `SAVE_S` when it has changed.
+Urgent lanes go whenever they have something. All others wait while no window is open, while the rate has bytes owed,
+and while the day or the month has had its bytes. What was spent is kept across restarts in two slots, written every
+`SAVE_S` when it has changed.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Allowance:
         self._slots = Slots(disk, path)
         self._windows = Windows(options.connect, options.connect_for_ns)
         self._urgent = frozenset(options.urgent_lanes or lanes[:1])
-        self.is_limited = bool(options.connect or options.bytes_per_day or options.bytes_per_month)
+        self.is_limited = bool(
+            options.connect or options.bytes_per_second or options.bytes_per_day or options.bytes_per_month
+        )
         self.budget = Budget(options, self._load())
         self.is_open = True
         self.opened = 0
@@ -73,7 +76,9 @@ class Allowance:
 
     def permits(self, lane: str) -> bool:
         """Say whether a lane may be sent now."""
-        return lane in self._urgent or (self.is_open and not self.budget.is_spent)
+        if lane in self._urgent:
+            return True
+        return self.is_open and not self.budget.is_spent and not self.budget.wait_ns(time.monotonic_ns())
 
     def status(self) -> dict[str, object]:
         """Return what people want to know."""

@@ -190,12 +190,16 @@ class MirrorDriver:
     async def _better_than(self, carrier: Carrier) -> tuple[int, Carrier] | None:
         """Wait until the carrier has ended, which gives None, or a better place is proved."""
         looking = asyncio.create_task(self._look_for_better(), name=f"mirror {self.name}: look for better")
+        found: tuple[int, Carrier] | None = None
         try:
             await asyncio.wait({carrier.task, looking}, return_when=asyncio.FIRST_COMPLETED)
-            return looking.result() if looking.done() else None
+            found = looking.result() if looking.done() else None
         finally:
             looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            (left,) = await asyncio.gather(looking, return_exceptions=True)
+            if found is None and isinstance(left, tuple):  # it was proved while we gave up
+                await left[1].stop()
+        return found
 
     async def _look_for_better(self) -> tuple[int, Carrier]:
         while True:
@@ -225,6 +229,7 @@ class MirrorDriver:
 
     async def _wait(self, ended: Carrier) -> None:
         """Wait before the next attempt, or let the next place have its turn at once."""
+        ended.task.result()  # a defect must not pass for a link that ended
         now_ns = time.monotonic_ns()
         self._sender.is_held = False
         if ended.is_on_purpose:

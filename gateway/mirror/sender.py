@@ -82,6 +82,7 @@ class Sender:
         self._gaps: dict[tuple[str, int], Gap] = {}
         self._failed_reads = 0
         self._refusals = Refusals()
+        self._acknowledged = 0
 
     async def serve(self, link: Link, place: Place) -> None:
         """Send and hear until the link fails, with `LinkError` in a group of exceptions, or this is cancelled."""
@@ -89,7 +90,6 @@ class Sender:
             group.create_task(self._hear(link, place), name=f"{self._name}: hear")
             while True:
                 await link.ready()
-                await asyncio.sleep(self._allowance.budget.wait_ns(time.monotonic_ns()) / _NS)
                 self.work.clear()
                 wanted = self._wanted()
                 if wanted is None:
@@ -128,7 +128,8 @@ class Sender:
         deadline_ns = self._session.deadline_ns
         wait_s = None if deadline_ns is None or self.is_held else max(0.0, (deadline_ns - time.monotonic_ns()) / _NS)
         if self._allowance.is_limited:
-            wait_s = LOOK_S
+            owed_s = self._allowance.budget.wait_ns(time.monotonic_ns()) / _NS
+            wait_s = min(LOOK_S, owed_s) if owed_s else LOOK_S
         try:
             async with asyncio.timeout(wait_s):
                 await self.work.wait()
@@ -224,9 +225,11 @@ class Sender:
 
     def _moved(self, lane: str, cursor: int | None) -> None:
         self.work.set()
+        if self._session.counts["acknowledged"] != self._acknowledged:
+            self._acknowledged = self._session.counts["acknowledged"]
+            self._failover.works()
         if cursor is None:
             return
-        self._failover.works()
         self._spool.acknowledge(self._name, lane, cursor)
         for key in [key for key in self._gaps if key[0] == lane and key[1] <= cursor]:
             del self._gaps[key]

@@ -126,3 +126,15 @@ async def test_a_rate_is_kept(tmp_path: Path, pki: Path) -> None:
                 node.append(1, random.Random(number).randbytes(25_000).hex())
             await until(node.has_all, "all have arrived")
             assert time.monotonic() - started > 4 * 25_000 / 100_000
+
+
+async def test_an_alarm_does_not_wait_for_what_the_rate_has_owed(tmp_path: Path, pki: Path) -> None:
+    with Mosquitto(tmp_path / "central", **region_tls(pki)) as central:
+        node = node_of(tmp_path, pki, central.port, SetClock("2026-11-23T05:00"), bytes_per_second=1000)
+        async with node.running():
+            node.append(1, random.Random(1).randbytes(50_000).hex())
+            await until(node.has_all, "the first batch goes at once, and is owed for a minute")
+            node.append(1)
+            node.append(1, lane="alarm")
+            await until(lambda: node.has_all(lane="alarm"), "the alarm has arrived")
+            assert not node.has_all()
