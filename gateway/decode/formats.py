@@ -91,8 +91,10 @@ def decoding_of(route: schema.Route, limits: Limits, documents: Mapping[str, byt
         path = () if route.rows == ITSELF else tuple(route.rows.split("."))
         extent = limits.depth_max + 1 + len(path), None
         return Decoding(records=rows.decoder(_kept(DOCUMENTS[name], contract, *extent), limits, path), schema=named)
-    decode, kept = FORMATS[name](limits), _kept(DOCUMENTS[name], contract, limits.depth_max, limits.field_count_max)
-    return Decoding(decode if contract is None else _after(kept, decode), schema=named)
+    decode = FORMATS[name](limits)
+    if contract is not None:
+        decode = _after(_kept(DOCUMENTS[name], contract, limits.depth_max, limits.field_count_max), decode)
+    return Decoding(decode, schema=named)
 
 
 def schema_name(route: schema.Route) -> str:
