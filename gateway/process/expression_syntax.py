@@ -50,8 +50,11 @@ def parsed(text: str) -> tuple[str, int, ast.expr]:
             warnings.simplefilter("error")  # what Python only warns of (`"\d"`) is refused
             tree = ast.parse(line, mode="eval").body
     except SyntaxError as error:
-        fault = f"this is no expression: {error.msg}"
-        raise ExpressionError(fault, start + max(error.offset or 1, 1)) from None
+        offset = error.offset or 0
+        if error.msg == "invalid syntax" and not 0 < offset <= len(line):
+            raise ExpressionError("the expression ends where more must follow", start + len(line) + 1) from None
+        fault = f"this is no expression: {error.msg}: {_shown(line[max(offset - 1, 0) :])!r}"
+        raise ExpressionError(fault, start + max(offset, 1)) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise ExpressionError(f"this is no expression: {error}", start + 1) from None
     after = line.encode()[tree.end_col_offset :].decode()
@@ -290,10 +293,12 @@ class Translator:
         return self._line.encode()[node.col_offset : node.end_col_offset].decode()
 
     def _fault(self, node: ast.expr, fault: str) -> ExpressionError:
-        written = self._written(node)
-        shown = written if len(written) <= _SHOWN_CHARACTERS else f"{written[:_SHOWN_CHARACTERS]}…"
         before = self._line.encode()[: node.col_offset].decode()
-        return ExpressionError(f"{fault}: {shown!r}", self._start + len(before) + 1)
+        return ExpressionError(f"{fault}: {_shown(self._written(node))!r}", self._start + len(before) + 1)
+
+
+def _shown(written: str) -> str:
+    return written if len(written) <= _SHOWN_CHARACTERS else f"{written[:_SHOWN_CHARACTERS]}…"
 
 
 def _is_integer(value: object) -> TypeGuard[int]:
