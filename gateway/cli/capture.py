@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import errno
 import os
@@ -11,17 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gateway.cli import EX_OK, source
+from gateway.cli import EX_NO, EX_OK, source
 from gateway.cli.shown import progress
+from gateway.cli.words import duration, positive, size, topic_filter
 from gateway.clock import Clock
-from gateway.config.units import parse_duration, parse_size
 from gateway.disk import Disk
 from gateway.ingest.broker import subscriber_options
 from gateway.ingest.capture import Bounds, Capture, client_id_of
-from gateway.process.topics import filter_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import argparse
 
 SECONDS: Final = "1m"
 MESSAGES: Final = 100_000
@@ -33,28 +31,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the configuration file")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to record to; must not exist")
     sentence = "a topic filter in the place of those of all routes; may be repeated"
-    parser.add_argument("--topic", action="append", default=[], type=_filter, metavar="FILTER", help=sentence)
+    parser.add_argument("--topic", action="append", default=[], type=topic_filter, metavar="FILTER", help=sentence)
     sentence = f"how long (default {SECONDS})"
-    parser.add_argument("--for", dest="ns", type=_of(parse_duration), default=SECONDS, metavar="TIME", help=sentence)
-    parser.add_argument("--messages", type=int, default=MESSAGES, metavar="N", help="at most (default 100000)")
-    parser.add_argument("--bytes", type=_of(parse_size), default=BYTES, metavar="SIZE", help="at most (default 64MiB)")
-
-
-def _filter(text: str) -> str:
-    fault = filter_fault(text)
-    if fault:
-        raise argparse.ArgumentTypeError(f"{text!r} is no topic filter: {fault}")
-    return text
-
-
-def _of(parse: Callable[[str], int]) -> Callable[[str], int]:
-    def parsed(text: str) -> int:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return parsed
+    parser.add_argument("--for", dest="ns", type=duration, default=SECONDS, metavar="TIME", help=sentence)
+    parser.add_argument("--messages", type=positive, default=MESSAGES, metavar="N", help="at most (default 100000)")
+    parser.add_argument("--bytes", type=size, default=BYTES, metavar="SIZE", help="at most (default 64MiB)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,5 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
             return await capture.run(options, random.Random(os.urandom(16)), advance)  # noqa: S311  # jitter is no secret
 
     messages, payload_bytes = asyncio.run(record())
+    if not messages:
+        print("nothing came, so nothing was recorded")
+        return EX_NO
     print(f"{folder}: {messages:,} messages, {payload_bytes:,} bytes of payload")
     return EX_OK

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.cli import EX_NO, EX_OK, source
 from gateway.cli.shown import moment, plain, progress, table
+from gateway.cli.words import duration, topic_filter
 from gateway.clock import Clock
-from gateway.config.units import parse_duration
 from gateway.errors import LinkError
-from gateway.process.topics import filter_fault, topic_fault
+from gateway.process.topics import topic_fault
 from gateway.quarantine import FILE_NAME, REMOVED_AT_ONCE, Editor, Kept, Selection, look, payload, reasons, select
 from gateway.transport.publisher import Publisher, connected
 
@@ -38,6 +38,7 @@ LIMIT: Final = 50
 _KEYS_NAMED_MAX: Final = 20
 _LINKS_IN_VAIN_MAX: Final = 3
 _DUMP_BYTES: Final = 16
+_TOPIC_CHARACTERS_MAX: Final = 60
 _COLUMNS: Final = ("key", "time", "topic", "route", "reason", "bytes", "detail")
 
 
@@ -66,33 +67,19 @@ def register(parser: argparse.ArgumentParser) -> None:
         _add_filters(action)
         action.add_argument("--all", action="store_true", help="every message")
         action.set_defaults(refuse=action.error)
-    purge.add_argument("--older-than", type=_age, metavar="AGE", help='messages that came longer ago, like "7d"')
+    purge.add_argument("--older-than", type=duration, metavar="AGE", help='messages that came longer ago, like "7d"')
     parser.set_defaults(older_than=None)
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="", metavar="REASON", help="only messages with this reason")
-    parser.add_argument("--topic", type=_filter, metavar="FILTER", help="only topics that the filter takes")
+    parser.add_argument("--topic", type=topic_filter, metavar="FILTER", help="only topics that the filter takes")
 
 
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of messages, or 0 for all")
     return int(text)
-
-
-def _age(text: str) -> int:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _filter(text: str) -> str:
-    fault = filter_fault(text)
-    if fault:
-        raise argparse.ArgumentTypeError(f"{text!r} is no topic filter: {fault}")
-    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -114,11 +101,18 @@ def _ls(arguments: argparse.Namespace, path: Path) -> int:
         print(json.dumps({"messages": plain_rows, "reasons": counts, "total": total}, ensure_ascii=False))
         return EX_OK
     if found:
-        print("\n".join(table([_COLUMNS, *map(_cells, found)], numbers={5})))
+        print("\n".join(table([_COLUMNS, *map(_listed, found)], numbers={5})))
     if len(found) < total:
         print(f"… the newest {len(found):,} of {total:,}; --limit shows more")
     print("\n".join(_sums(counts, total)))
     return EX_OK
+
+
+def _listed(one: Kept) -> tuple[str, ...]:
+    """Return the cells of a line of `ls`; a topic of any length is shortened, or no line would fit a screen."""
+    key, time, topic, *rest = _cells(one)
+    shown = topic if len(topic) <= _TOPIC_CHARACTERS_MAX else f"{topic[: _TOPIC_CHARACTERS_MAX - 1]}…"
+    return key, time, shown, *rest
 
 
 def _cells(one: Kept) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.cli import EX_NO, EX_OK, source
 from gateway.cli.shown import moment, plain
+from gateway.cli.words import duration
 from gateway.clock import Clock
 from gateway.config.material import read_material
-from gateway.config.units import parse_duration
 from gateway.errors import DecodeError
 from gateway.model import CLOCK_SYNCHRONISED, QOS1, MessageGroup
 from gateway.recovery import Settings
@@ -39,8 +39,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     test.add_argument("topic", metavar="TOPIC", help="the topic of all messages")
     test.add_argument("payloads", nargs="+", metavar="PAYLOAD", help="text, or @FILE for the bytes of a file")
     test.add_argument("--hex", action="store_true", help="payloads are hex digits")
-    test.add_argument("--every", default="1s", metavar="TIME", help="time between two messages (default 1s)")
+    sentence = "time between two messages (default 1s)"
+    test.add_argument("--every", dest="every_ns", type=duration, default="1s", metavar="TIME", help=sentence)
     test.add_argument("--json", action="store_true", help="print one line of JSON per message")
+    test.set_defaults(refuse=test.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,25 +50,30 @@ def run(arguments: argparse.Namespace) -> int:
     config = source.node_configuration(arguments)
     material = read_material(config.route)
     settings = Settings.of(config, material)
-    every_ns, wall_ns = parse_duration(arguments.every), Clock().wall_ns()
+    payloads, wall_ns = _payloads(arguments), Clock().wall_ns()
     pipeline = settings.pipeline(1, material.keys)
     names = {route.name for route in settings.route}
     is_taken = True
-    for number, text in enumerate(arguments.payloads):
-        payload = _payload(text, is_hex=arguments.hex)
-        at = number * every_ns
+    for number, payload in enumerate(payloads):
+        at = number * arguments.every_ns
         shown = _traced(pipeline, arguments.topic, payload, wall_ns + at, at, names)
         is_taken &= "fault" not in shown and bool(shown["route"])
         print(json.dumps(shown, ensure_ascii=False) if arguments.json else "\n".join(_text(number + 1, shown)))
     return EX_OK if is_taken else EX_NO
 
 
+def _payloads(arguments: argparse.Namespace) -> list[bytes]:
+    texts: list[str] = arguments.payloads
+    try:
+        return [_payload(text, is_hex=arguments.hex) for text in texts]
+    except ValueError as error:
+        arguments.refuse(f"a payload is not hex digits: {error}")
+        raise  # the line above has ended the program
+
+
 def _payload(text: str, *, is_hex: bool) -> bytes:
     if is_hex:
-        try:
-            return bytes.fromhex(text)
-        except ValueError as error:
-            raise DecodeError("not_hex", f"{text!r} is not hex digits: {error}") from error
+        return bytes.fromhex(text)
     return Path(text[1:]).read_bytes() if text.startswith(_FROM_FILE) else text.encode()
 
 

@@ -78,6 +78,19 @@ def test_messages_are_listed_in_order_with_counts_by_reason(state, capsys) -> No
     assert ["not_utf8", "1"] in [line.split() for line in lines]
 
 
+def test_a_topic_of_any_length_leaves_room_for_the_rest_of_the_line(state, capsys) -> None:
+    kept = Quarantine(state / "quarantine.sqlite")
+    kept.keep([Quarantined(5, 5 * 10**9, "plant/" + "x" * 1000, b"", "json", "empty", "the payload is empty")])
+    kept.close()
+    run(state, "ls")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 200
+    assert "plant/xxx" in lines[5]
+    assert "x…  json" in lines[5]
+    run(state, "show", "5")
+    assert "plant/" + "x" * 1000 in capsys.readouterr().out
+
+
 def test_a_topic_cannot_command_the_terminal(state, capsys) -> None:
     run(state, "ls")
     run(state, "show", "2")
