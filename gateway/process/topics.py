@@ -61,7 +61,7 @@ def topic_refusal(topic: str, bytes_max: int) -> tuple[str, str] | None:
     """Return (reason, sentence) when a message with this topic cannot be taken."""
     fault = topic_fault(topic)
     if fault:
-        return "topic_invalid", f"the topic {fault}"
+        return "topic_invalid", f"no message may have this topic, {fault}"
     if len(topic.encode()) > bytes_max:
         return "topic_too_long", f"the topic is longer than {bytes_max} bytes"
     return None

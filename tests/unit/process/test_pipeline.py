@@ -140,6 +140,11 @@ def test_what_cannot_be_used_is_quarantined_with_its_reason_and_the_next_message
     }
 
 
+def test_a_topic_with_a_wildcard_is_refused_in_a_whole_sentence() -> None:
+    (found,) = applied(machine(), group(("json/#", b'{"v": 1}'))).quarantined
+    assert found.detail == "no message may have this topic, it holds a wildcard"
+
+
 def test_quarantine_keys_are_unique_and_the_same_on_replay() -> None:
     entries = [group(*[("json/a", b"bad")] * 600), group(*[("json/a", b"bad")] * 3)]
     keys = [one.key for one in applied(machine(), *entries).quarantined]
