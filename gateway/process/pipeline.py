@@ -152,10 +152,7 @@ class Pipeline:
 
     def routes_status(self) -> list[dict[str, object]]:
         """Return what each route has done since it was made, in order."""
-        names = ("name", "messages", "quarantined", "readings_in", "readings_out")
-        return [
-            {name: getattr(route, name) for name in names} | {"schema": route.decoding.schema} for route in self._routes
-        ]
+        return [route.status() for route in self._routes]
 
     @property
     def open_readings(self) -> int:

@@ -124,6 +124,14 @@ class CompiledRoute:
         self.has_steps = bool({"duplicates", "samplers", "pressed", "windows"} & self.memories().keys())
         self.is_bare = not self.has_steps and self.keep is None and self.topics is None and not self.changes
 
+    def status(self) -> dict[str, object]:
+        """Return what it has done since it was made, and which schema it has, for people."""
+        names = ("name", "messages", "quarantined", "readings_in", "readings_out")
+        found = {name: getattr(self, name) for name in names} | {"schema": self.decoding.schema}
+        if self.duplicates is not None:
+            found |= {"keys_forgotten": self.duplicates.forgotten, "rows_without_key": self.duplicates.unkeyed}
+        return found
+
     def take_over(self, old: CompiledRoute) -> None:
         """Go on with what `old`, a route with the same options, remembers."""
         self.duplicates, self.samplers, self.windows = old.duplicates, old.samplers, old.windows

@@ -82,6 +82,16 @@ def test_doors_and_duplicates_balance_and_restart_at_every_entry(steps) -> None:
     assert sum(batch.readings for batch in batches) == one.ledger.get(ledger.SEALED, 0)
 
 
+def test_the_status_of_a_route_says_what_its_duplicates_had_to_forget() -> None:
+    one = pipeline()
+    rows = [*({"id": number, "v": 1} for number in range(5)), {"v": 1}]
+    for position, entry in enumerate(entries([(0, [("once/1", row) for row in rows])])):
+        list(one.apply(entry, position))
+    door, once, _ = one.routes_status()
+    assert (once["keys_forgotten"], once["rows_without_key"]) == (2, 1)
+    assert "keys_forgotten" not in door
+
+
 def rows_of(outputs) -> list[tuple[str, int, str]]:
     found = []
     for output in outputs:
