@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.decode.contract import INTEGER_MAX, Limits
 from gateway.decode.formats import decoding_of
-from gateway.errors import DecodeError
+from gateway.errors import ConfigError, DecodeError
 from gateway.model import CLOCK_UNSYNCHRONISED
 from gateway.pressure import presses
 from gateway.process.duplicates import Duplicates
@@ -19,6 +19,7 @@ from gateway.process.event_time import checked_time, time_reader
 from gateway.process.expression import compile_condition
 from gateway.process.fields import changes
 from gateway.process.limits import Rate, Topics
+from gateway.process.material import documents_of
 from gateway.process.route import TopicCache
 from gateway.process.sample import Steps
 from gateway.process.samplers import Samplers
@@ -100,7 +101,12 @@ class CompiledRoute:
         self.messages = self.quarantined = self.readings_in = self.readings_out = 0
         self.builder = builder
         taken = Limits(fields, route.field_count_max, route.depth_max)
-        self.decoding = decoding_of(route, taken, material.documents)
+        try:
+            self.decoding = decoding_of(route, taken, material.documents)
+        except ConfigError as error:
+            unnamed = (path for path in dict.fromkeys(documents_of(route)) if path not in error.fault)
+            where = ", ".join((f'route "{route.name}"', *unnamed))
+            raise ConfigError(f"{where}: {error.fault}", hint=error.hint) from error
         self.decode, self.records = self.decoding.row, self.decoding.records
         usual = limits.payload_bytes_max if self.records is None else PAYLOAD_OF_ROWS_BYTES_MAX
         self.payload_bytes_max = min(route.payload_bytes_max or usual, limits.payload_bytes_max)

@@ -100,6 +100,16 @@ def test_the_status_of_a_route_has_its_schema(site) -> None:
     assert [each["schema"] for each in pipeline.routes_status()] == [f"{site.parent}/climate.json version 1.2"]
 
 
+@pytest.mark.parametrize("content", [b"{", b'{"type": "none"}'])
+def test_a_schema_that_cannot_be_used_is_named_with_its_route(site, capsys, content) -> None:
+    file = site.parent / "climate.json"
+    file.write_bytes(content)
+    assert cli.main(["check", "-c", str(site)]) == 78
+    said = capsys.readouterr().err
+    assert 'route "climate"' in said
+    assert said.count(str(file)) == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
