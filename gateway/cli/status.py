@@ -7,12 +7,10 @@ on lines that begin with `!`. The text is made from whatever the daemon says, so
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import EX_OK
-from gateway.config.load import load
-from gateway.errors import ConfigError
+from gateway.cli import EX_OK, source
+from gateway.config import schema
 from gateway.health.endpoint import ask
 
 if TYPE_CHECKING:
@@ -22,18 +20,23 @@ if TYPE_CHECKING:
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the configuration file")
-    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
+    source.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the status."""
-    config = load(arguments.config).config
-    if config.node is None:
-        raise ConfigError(f"{arguments.config}: has no [node]", hint="`gateway region status` asks a [receiver]")
-    status = ask(config.node.socket_path)
+    status = ask(_node(arguments).socket_path)
     print(json.dumps(status, ensure_ascii=False) if arguments.json else text(status))
     return EX_OK
+
+
+def _node(arguments: argparse.Namespace) -> schema.Node:
+    """Return the node that is meant: with `--state` its folder is all that counts, whatever stands in any file."""
+    if arguments.state is not None:
+        return schema.Node(id="node", state_folder=str(arguments.state))
+    node = source.node_configuration(arguments).node
+    assert node is not None
+    return node
 
 
 def text(status: Mapping[str, Any]) -> str:
@@ -78,6 +81,8 @@ def alerts(status: Mapping[str, Any]) -> Iterator[str]:
         yield from _of_lane(name, lane)
     for name, region in _by_name(status["regions"]).items():
         yield from _of_region(name, region)
+    if refusal := status.get("reloads", {}).get("last_refusal"):
+        yield f"the last reload was refused, the gateway goes on as it was: {refusal}"
     if status["recovery"].get("acknowledged_input_missing"):
         yield "the last start found acknowledged input damaged: see its notes"
 

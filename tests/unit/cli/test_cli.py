@@ -223,28 +223,43 @@ def test_what_needs_a_node_refuses_a_receiver(verb, tmp_path, capsys) -> None:
     assert "has no [node]" in capsys.readouterr().err
 
 
-def test_status_asks_the_daemon_over_its_socket(config, capsys) -> None:
-    folder = config.parent / "state"
+def answering(folder: Path, times: int) -> threading.Thread:
+    """Answer as a daemon on `folder` does, so many times; return the thread that does it, started."""
     folder.mkdir()
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(folder / "gateway.sock"))
-        server.listen()
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(folder / "gateway.sock"))
+    server.listen()
 
-        def answer() -> None:
-            for _ in range(2):
+    def answer() -> None:
+        with server:
+            for _ in range(times):
                 link, _ = server.accept()
                 with link:
                     link.sendall(json.dumps(STATUS).encode())
 
-        thread = threading.Thread(target=answer)
-        thread.start()
-        assert cli.main(["status", "-c", str(config), "--json"]) == 0
-        assert json.loads(capsys.readouterr().out) == STATUS
-        assert cli.main(["status", "-c", str(config)]) == 0
-        thread.join()
+    thread = threading.Thread(target=answer)
+    thread.start()
+    return thread
+
+
+def test_status_asks_the_daemon_over_its_socket(config, capsys) -> None:
+    thread = answering(config.parent / "state", 2)
+    assert cli.main(["status", "-c", str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == STATUS
+    assert cli.main(["status", "-c", str(config)]) == 0
+    thread.join()
     out = capsys.readouterr().out
     assert out.startswith("node node-1, epoch 7, up 12 s\n")
     assert "!" not in out
+
+
+def test_a_daemon_can_be_asked_while_its_configuration_file_is_faulty(config, capsys) -> None:
+    config.write_text("[node", "utf-8")
+    assert cli.main(["status", "-c", str(config)]) == 78
+    thread = answering(config.parent / "state", 1)
+    assert cli.main(["status", "--state", str(config.parent / "state")]) == 0
+    thread.join()
+    assert capsys.readouterr().out.startswith("node node-1, ")
 
 
 def test_the_status_has_one_block_per_stage_and_lanes_side_by_side() -> None:
@@ -278,6 +293,10 @@ def test_the_status_has_one_block_per_stage_and_lanes_side_by_side() -> None:
         ({"disk": {"state": "low_space", "faults": {}, "free_bytes": 1000}}, "low on space, 1,000 bytes are free"),
         ({"refusing": "alarm"}, "lane alarm is full and refuses"),
         ({"recovery": {"acknowledged_input_missing": True}}, "acknowledged input damaged"),
+        (
+            {"reloads": {"last_refusal": "it has 2 faults"}},
+            "the last reload was refused, the gateway goes on as it was",
+        ),
         ({"lanes": [{"name": "a", "state": "full", "policy": "refuse"}]}, "lane a is full: new batches wait"),
         ({"lanes": [{"name": "a", "state": "full", "policy": "evict_oldest"}]}, "lane a is full: its oldest"),
         ({"lanes": [{"name": "a", "conflicts": 1}]}, "made twice with different content"),
