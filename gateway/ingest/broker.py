@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.process.topics import covers
 from gateway.transport.subscriber import SubscriberOptions, password_of
 from gateway.transport.tls import client_context
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.config import schema
 
 _NS = 10**9
@@ -17,7 +20,7 @@ def subscriber_options(config: schema.Gateway, former_filters: tuple[str, ...] =
     """Return the options of the daemon's session; `former_filters` is what it may still be subscribed to."""
     broker = config.broker
     assert config.node is not None
-    filters = {pattern: route.qos for route in reversed(config.route) for pattern in route.topics}
+    filters, covered = _subscriptions(config.route)
     tls = None
     if broker.tls_ca:
         tls = lambda: client_context(broker.tls_ca, broker.tls_certificate, broker.tls_key)  # noqa: E731
@@ -34,5 +37,22 @@ def subscriber_options(config: schema.Gateway, former_filters: tuple[str, ...] =
         username=broker.username or None,
         password=password_of(broker.password_file),
         tls=tls,
-        former_filters=former_filters,
+        former_filters=(*former_filters, *covered),
     )
+
+
+def _subscriptions(routes: Sequence[schema.Route]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return the filters to subscribe to, with their QoS, and those that others cover.
+
+    A broker may send a message once for each subscription that takes it (MQTT 5.0, section 3.3.4; mosquitto does), and
+    nothing tells these copies from messages that are equal. So a filter that another one covers is left to that one, at
+    the higher QoS of both.
+    """
+    wanted = {pattern: route.qos for route in reversed(routes) for pattern in route.topics}
+    covered = [one for one in wanted if any(other != one and covers(other, one) for other in wanted)]
+    filters = {
+        pattern: max(qos for one, qos in wanted.items() if covers(pattern, one))
+        for pattern in wanted
+        if pattern not in covered
+    }
+    return filters, tuple(covered)

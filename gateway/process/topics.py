@@ -24,6 +24,21 @@ def matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(levels) and all(want in ("+", level) for want, level in zip(wanted, levels, strict=True))
 
 
+def covers(pattern: str, other: str) -> bool:
+    """Return whether `pattern` takes every topic that the topic filter `other` takes; both must be valid."""
+    if other[:1] == "$" and pattern[:1] in ("+", "#"):
+        return False
+    wanted, others = pattern.split("/"), other.split("/")
+    if wanted[-1] == "#":
+        wanted.pop()
+        if len(others) < len(wanted) or (others[-1] == "#" and len(others) == len(wanted)):
+            return False
+        del others[len(wanted) :]
+    return len(wanted) == len(others) and all(
+        want == one or (want == "+" and one != "#") for want, one in zip(wanted, others, strict=True)
+    )
+
+
 def filter_fault(pattern: str) -> str:
     """Return what makes `pattern` no topic filter for a route, as a sentence; empty when nothing does."""
     if not pattern:
