@@ -67,7 +67,7 @@ class JournalWriter:
     def trim(self, position: int) -> int:
         """Remove the files that hold only entries before `position`; put aside those of them that cannot be read.
 
-        Returns how many.
+        Returns how many of them held any: one that was begun for a commit that failed gives room for nothing more.
         """
         for name in self._disk.names(self._folder):
             if name.endswith(_ASIDE):
@@ -76,13 +76,16 @@ class JournalWriter:
         ends = [file.first for file in files[1:]]
         if self._handle is None:
             ends.append(self.next_position)  # nobody writes to the last one any more
-        gone = [file for file, end in zip(files, ends, strict=False) if end <= position]
-        for file in gone:
+        held_any = 0
+        for file, end in zip(files, ends, strict=False):
+            if end > position:
+                break
             if file.is_readable:
                 self._disk.remove(self._folder / file.name)
+                held_any += file.first < end
             else:
                 set_aside(self._disk, self._folder, file.name)
-        return len(gone)
+        return held_any
 
     def close(self) -> None:
         """Let go of the file."""
@@ -93,10 +96,12 @@ class JournalWriter:
     def _append(self, entries: Sequence[Entry]) -> None:
         """Write one frame and sync it; on a `StoreError` the file is let go for ever, the next call begins another."""
         try:
-            if self._handle is None or self._offset >= self._size:
-                self._new_file()
+            is_full = self._handle is None or self._offset >= self._size
+            uuid = os.urandom(16) if is_full else self._uuid
+            data = self._codec.frame_of(uuid, self.next_position, entries)
+            if is_full:
+                self._new_file(uuid, len(data))
             assert self._handle is not None
-            data = self._codec.frame_of(self._uuid, self.next_position, entries)
             self._disk.write(self._handle, data, self._offset)
             self._disk.sync(self._handle)
         except StoreError:
@@ -107,7 +112,8 @@ class JournalWriter:
         self.bytes_since_checkpoint += len(data)
         self.counts["bytes"] += len(data)
 
-    def _new_file(self) -> None:
+    def _new_file(self, uuid: bytes, frame_bytes: int) -> None:
+        """Begin a file that has room for a first frame at least: an empty one would be in the way on a full disk."""
         self.close()
         disk, path = self._disk, self._folder / layout.file_name(self.next_position)
         disk.make_folder(self._folder)
@@ -116,9 +122,9 @@ class JournalWriter:
         disk.remove(aside)
         handle = disk.open(aside, create=True)
         self._handle = handle
-        size = self._allocate(handle)
-        self._uuid = os.urandom(16)
-        disk.write(handle, layout.file_header(self._uuid, self.next_position), 0)
+        size = self._allocate(handle, max(FILE_BYTES_MIN, layout.FILE_HEADER_BYTES + frame_bytes))
+        self._uuid = uuid
+        disk.write(handle, layout.file_header(uuid, self.next_position), 0)
         disk.sync(handle)
         make_way(disk, self._folder, self.next_position)
         disk.rename(aside, path)
@@ -127,16 +133,16 @@ class JournalWriter:
         self._size = size
         self.counts["files"] += 1
 
-    def _allocate(self, handle: int) -> int:
+    def _allocate(self, handle: int, least: int) -> int:
         """Preallocate a file, on a disk that has no room for a whole one a smaller one; return its size."""
-        size = self._options.segment_bytes
+        size = max(self._options.segment_bytes, least)
         while True:
             try:
                 self._disk.allocate(handle, size)
             except StoreError as error:
-                if not error.is_no_space or size // 2 < FILE_BYTES_MIN:
+                if not error.is_no_space or size == least:
                     raise
-                size //= 2
+                size = max(size // 2, least)
             else:
                 return size
 

@@ -130,7 +130,7 @@ class DiskBench(NamedTuple):
         fields = ("n", "noise") if stream.is_noisy else ("n",)
         total = sum(books.values())
         self.site.wait_received(total, SETTLED_S)
-        wait_for(lambda: self._decided() >= total * len(fields), f"{total} messages are at the region", SETTLED_S, 0.2)
+        self._wait_decided(total * len(fields))
         times = Counter((one.topic, one.field, one.value) for one in self.site.readings() if one.field == "n")
         wanted = Counter((topic, "n", number) for topic in TOPICS for number in range(books[topic]))
         assert not times - wanted, "arrived twice, or never sent"
@@ -145,6 +145,14 @@ class DiskBench(NamedTuple):
         status = self.site.status()
         assert status["residual"] == {"messages": 0, "readings": 0}, status
         return total
+
+    def _wait_decided(self, readings: int) -> None:
+        """Wait until the region has decided so many readings; when it has not, say where they may be."""
+        try:
+            wait_for(lambda: self._decided() >= readings, f"the region has {readings} readings", SETTLED_S, 0.2)
+        except AssertionError as late:
+            lanes = watermarks.report(self.site.region_state).lanes
+            raise AssertionError(f"{late}; at the region: {lanes}; at the box: {self.site.status()}") from late
 
     def _decided(self) -> int:
         """Return how many readings the region has, or knows are lost."""

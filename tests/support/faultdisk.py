@@ -135,8 +135,7 @@ class FaultDisk(Disk):
     def allocate(self, handle: int, size: int) -> None:
         path, file = self._changing("allocate", handle)
         grown = size - len(file.seen)
-        if self.space is not None and sum(len(each.seen) for each in self.entries.values()) + grown > self.space:
-            raise failure(errno.ENOSPC, path)
+        self._take_space(path, grown)
         if grown > 0:
             file.change(len(file.seen), bytes(grown))
 
@@ -155,6 +154,7 @@ class FaultDisk(Disk):
         except BaseException:
             file.change(offset, bytes(data[: len(data) // 2]))
             raise
+        self._take_space(path, offset + len(data) - len(file.seen))
         file.change(offset, bytes(data))
 
     def truncate(self, handle: int, size: int) -> None:
@@ -196,6 +196,11 @@ class FaultDisk(Disk):
     def free(self, path: Path) -> int:
         del path
         return self.free_bytes
+
+    def _take_space(self, path: Path, grown: int) -> None:
+        used = sum(len(each.seen) for each in self.entries.values())
+        if self.space is not None and grown > 0 and used + grown > self.space:
+            raise failure(errno.ENOSPC, path)
 
     def _changing(self, verb: str, handle: int) -> tuple[Path, File]:
         path, file = self._handles[handle]

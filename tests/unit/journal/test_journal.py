@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from gateway.journal import format as layout
 from gateway.journal import replay
 from gateway.journal.writer import JournalWriter
 from gateway.model import Entry, MessageGroup, Tick
+from tests.support.faultdisk import FaultDisk
 
 OPTIONS = schema.Journal(segment_bytes=64 * 1024)
+JOURNAL = Path("/journal")
 
 
 def group(number: int, messages: int = 3, payload: bytes = b"payload") -> MessageGroup:
@@ -199,6 +202,36 @@ def test_trimming_keeps_everything_from_the_position_on(tmp_path: Path) -> None:
     writer.commit([group(30)])
     assert replayed(tmp_path, 30)[0] == [(30, group(30))]
     writer.close()
+
+
+def test_a_file_that_a_failed_commit_left_is_no_room_to_be_had_by_trimming() -> None:
+    # Else a full disk is answered for ever: trim, begin a file, find no room for the frame, trim.
+    disk = FaultDisk()
+    writer = JournalWriter(disk, JOURNAL, OPTIONS, 0)
+    for number in range(2):
+        writer.commit([group(number)])
+    disk.fail("write", errno.ENOSPC)
+    disk.fail("write", errno.ENOSPC, after=1)
+    with pytest.raises(StoreError):
+        writer.commit([group(2)])
+    assert disk.names(JOURNAL) == [layout.file_name(0), layout.file_name(2)]
+    assert writer.trim(2) == 1
+    assert writer.trim(2) == 0
+    assert writer.commit([group(2)]) == 2
+
+
+def test_a_commit_that_finds_no_room_leaves_no_file_behind() -> None:
+    disk = FaultDisk()
+    disk.space = 3 * OPTIONS.segment_bytes
+    writer = JournalWriter(disk, JOURNAL, OPTIONS, 0)
+    large = group(0, payload=random.Random(4).randbytes(disk.space))
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            writer.commit([large])
+        assert not [name for name in disk.names(JOURNAL) if name.endswith(layout.SUFFIX)]
+        assert writer.trim(0) == 0
+    disk.space *= 2
+    assert writer.commit([large]) == 0
 
 
 def test_a_missing_file_in_the_middle_is_reported_with_its_positions(tmp_path: Path) -> None:
