@@ -76,6 +76,7 @@ def _transport(region: schema.Region, place: Place) -> Iterator[Finding]:
             yield Finding(f"is needed by the transport {kind}, {what}: set it", ((*place, *keys), place))
     templates = {
         "amqp": (("amqp", "routing_key"), region.amqp.routing_key),
+        "kafka": (("kafka", "topic"), region.kafka.topic),
         "nats": (("nats", "subject"), region.nats.subject),
         "webhook": (("webhook", "url"), region.webhook.url),
     }
@@ -101,6 +102,7 @@ def _misplaced(region: schema.Region, place: Place) -> Iterator[Finding]:
         yield Finding('means nothing without format = "events": remove it', ((*place, "events"), (*place, "format")))
     others = (
         ("amqp", region.amqp, schema.Amqp()),
+        ("kafka", region.kafka, schema.Kafka()),
         ("nats", region.nats, schema.Nats()),
         ("webhook", region.webhook, schema.Webhook()),
     )

@@ -72,6 +72,7 @@ _OPTIONAL_TABLES: Final = frozenset(
         "region.events",
         "region.link",
         "region.amqp",
+        "region.kafka",
         "region.nats",
         "region.webhook",
         "receiver",

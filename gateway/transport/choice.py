@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from gateway.transport.contract import Transport
     from gateway.transport.credentials import Credentials
 
-_EXTRAS: Final = {"amqp": "AmqpTransport", "nats": "NatsTransport", "webhook": "WebhookTransport"}
+_EXTRAS: Final = {
+    "amqp": "AmqpTransport",
+    "kafka": "KafkaTransport",
+    "nats": "NatsTransport",
+    "webhook": "WebhookTransport",
+}
 """Class by transport; its module has the transport's name, and so has the extra of the package."""
 
 

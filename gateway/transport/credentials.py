@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import CredentialError
 from gateway.transport.tls import client_context
 
 if TYPE_CHECKING:
     import ssl
+
+
+class PemFiles(NamedTuple):
+    """Contents of the files of one party, PEM; certificate and key are empty where it shows none."""
+
+    ca: bytes
+    certificate: bytes
+    key: bytes
 
 
 class Credentials:
@@ -24,6 +32,7 @@ class Credentials:
         self._paths = (ca, certificate, key)
         self._secrets = tuple(path for path in secrets if path)
         self._context: ssl.SSLContext | None = None
+        self._pem = PemFiles(b"", b"", b"")
         self._used: tuple[object, ...] | None = None
         self._refused: tuple[object, ...] | None = None
         self.fault = ""
@@ -33,6 +42,7 @@ class Credentials:
         state = self._state()
         try:
             self._context = client_context(*self._paths)
+            self._pem = PemFiles(*map(_content, self._paths))
         except CredentialError as error:
             if self._context is None:
                 raise
@@ -40,6 +50,11 @@ class Credentials:
         else:
             self._used, self.fault = state, ""
         return self._context
+
+    def pem_files(self) -> PemFiles:
+        """Return the same for a library that makes its own context. Raises `CredentialError`."""
+        self.context()
+        return self._pem
 
     def have_changed(self) -> bool:
         """Say whether files other than those in use are there and fit together; what does not fit is in `fault`."""
@@ -61,6 +76,13 @@ class Credentials:
 
     def _state(self) -> tuple[object, ...]:
         return tuple(_state_of(Path(path)) for path in (*self._paths, *self._secrets))
+
+
+def _content(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes() if path else b""
+    except OSError as error:
+        raise CredentialError(f"cannot read {path}: {error.strerror}", path=path) from error
 
 
 def _state_of(path: Path) -> object:

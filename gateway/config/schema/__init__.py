@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from msgspec import field
 
 from gateway.config.schema.amqp import Amqp
+from gateway.config.schema.kafka import Kafka
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.region import Events, Link, Receiver, Region
@@ -48,6 +49,7 @@ __all__ = [
     "Field",
     "Gateway",
     "Journal",
+    "Kafka",
     "Lane",
     "Limit",
     "Line",

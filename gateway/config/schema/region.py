@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from msgspec import field
 
 from gateway.config.schema.amqp import Amqp
+from gateway.config.schema.kafka import Kafka
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.webhook import Webhook
 from gateway.config.section import DURATION, GIB, KIB, MIB, MS, SIZE, Name, S, Section, option
@@ -53,7 +54,7 @@ class Events(Section, frozen=True, kw_only=True):
     ] = "structured"
 
 
-USUAL_PORTS: Final = {"mqtt": 8883, "amqp": 5671, "nats": 4222}
+USUAL_PORTS: Final = {"mqtt": 8883, "amqp": 5671, "kafka": 9093, "nats": 4222}
 """By transport, for those that are found by `host` and `port`."""
 
 
@@ -62,7 +63,7 @@ class Region(Section, frozen=True, kw_only=True):
 
     name: Annotated[Name, option("Name of the region, for cursors and messages.")]
     transport: Annotated[
-        Literal["mqtt", "amqp", "nats", "webhook"],
+        Literal["mqtt", "amqp", "kafka", "nats", "webhook"],
         option("Kind of broker or server there; all but mqtt are extras of the package."),
     ] = "mqtt"
     format: Annotated[
@@ -73,12 +74,14 @@ class Region(Section, frozen=True, kw_only=True):
     ] = "batch"
     events: Annotated[Events, option("Events.")] = field(default_factory=Events)
     host: Annotated[
-        str, option("Host name of the region's broker (mqtt, amqp, nats); its certificate must name it.")
+        str, option("Host name of the region's broker, for all but webhook; its certificate must name it.")
     ] = ""
     port: Annotated[
         int,
         option(
-            "TCP port of the region's broker; 0 means the usual one: 8883, amqp 5671, nats 4222.", low=0, high=65535
+            "TCP port of the region's broker; 0 means the usual one: 8883, amqp 5671, kafka 9093, nats 4222.",
+            low=0,
+            high=65535,
         ),
     ] = 0
     tls_ca: Annotated[str, option("PEM file of the only CA that may have signed the broker's certificate.")]
@@ -88,6 +91,7 @@ class Region(Section, frozen=True, kw_only=True):
     password_file: Annotated[str, option("File with the password to `username`.")] = ""
     topic_prefix: Annotated[str, option("First levels of all MQTT topics at the region.")] = "edge/v1"
     amqp: Annotated[Amqp, option("RabbitMQ.")] = field(default_factory=Amqp)
+    kafka: Annotated[Kafka, option("Apache Kafka.")] = field(default_factory=Kafka)
     nats: Annotated[Nats, option("NATS JetStream.")] = field(default_factory=Nats)
     webhook: Annotated[Webhook, option("HTTPS.")] = field(default_factory=Webhook)
     link: Annotated[Link, option("The line.")] = field(default_factory=Link)

@@ -1,0 +1,28 @@
+"""Options of a region behind Apache Kafka, or what speaks its protocol."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from gateway.config.section import DURATION, MS, S, Section, option
+
+
+class Kafka(Section, frozen=True, kw_only=True):
+    """How batches or events are produced to topics of Apache Kafka."""
+
+    topic: Annotated[str, option("Topic to produce to; {node} and {lane} are filled in. It must exist.")] = "edge"
+    servers: Annotated[
+        tuple[str, ...],
+        option("Further brokers to begin with, as host:port, beside `host` and `port`; the cluster names the others."),
+    ] = ()
+    sasl: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
+        option("How `username` and its password are shown, within TLS."),
+    ] = "SCRAM-SHA-512"
+    compression: Annotated[
+        Literal["auto", "none", "lz4", "zstd"],
+        option("Compression of what is produced; auto: zstd for events, none for batches, which are compressed."),
+    ] = "auto"
+    linger_ns: Annotated[
+        int, option("How long a message waits for others to go with.", unit=DURATION, low=0, high=10 * S)
+    ] = 5 * MS
