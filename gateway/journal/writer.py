@@ -122,7 +122,8 @@ class JournalWriter:
         disk.remove(aside)
         handle = disk.open(aside, create=True)
         self._handle = handle
-        size = self._allocate(handle, max(FILE_BYTES_MIN, layout.FILE_HEADER_BYTES + frame_bytes))
+        least = min(FILE_BYTES_MIN, self._options.segment_bytes)
+        size = self._allocate(handle, max(least, layout.FILE_HEADER_BYTES + frame_bytes))
         self._uuid = uuid
         disk.write(handle, layout.file_header(uuid, self.next_position), 0)
         disk.sync(handle)
