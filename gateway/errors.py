@@ -36,6 +36,15 @@ class GatewayError(Exception):
         return f"{self.fault} ({self.hint})" if self.hint else self.fault
 
 
+def first_of(errors: BaseExceptionGroup[GatewayError]) -> GatewayError:
+    """Return the first error of a group, however deep it lies."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, GatewayError)
+    return error
+
+
 class ConfigError(GatewayError):
     """The configuration cannot be used; `faults` holds one finished sentence per fault."""
 

@@ -99,6 +99,10 @@ def table(report: Report) -> str:
             for hole in lane.holes
         ]
         lines += [f"{lane.node}/{lane.lane}: {number:,} readings {reason}" for reason, number in lane.lost.items()]
+    lines += [
+        f"{name}: {one['messages']:,} batches and gaps wait to be handed on, {one['bytes']:,} bytes"
+        for name, one in report.outboxes.items()
+    ]
     lines += [f"not taken, {reason}: {number:,} messages" for reason, number in sorted(report.rejected.items())]
     for letter in report.dead_letters:
         moment = dt.datetime.fromtimestamp(int(letter["wall_ns"]) // 10**9, dt.UTC).isoformat()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.config import schema
 from gateway.config.finding import Finding, twice
-from gateway.config.region_checks import prefix_findings, region_findings, standby_findings
+from gateway.config.region_checks import peer_findings, prefix_findings, region_findings, standby_findings
 from gateway.config.route_checks import route_findings
 from gateway.config.units import size_text
 from gateway.config.values import nearest
@@ -51,6 +51,10 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
         yield Finding(sentence, (("pressure", "ring_low"), ("pressure", "ring_high")))
     if config.receiver is not None:
         yield from prefix_findings(config.receiver.topic_prefix, ("receiver", "topic_prefix"))
+        forwards: Place = ("receiver", "forward")
+        yield from twice("forward", [forward.name for forward in config.receiver.forward], forwards)
+        for number, forward in enumerate(config.receiver.forward):
+            yield from peer_findings(forward, (*forwards, number))
 
 
 def _roles(config: schema.Gateway) -> Iterator[Finding]:

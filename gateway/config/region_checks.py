@@ -26,19 +26,26 @@ def region_findings(region: schema.Region, place: Place) -> Iterator[Finding]:
     if region.lag_bytes_max and region.required:
         sentence = "bounds what an optional region may hold back, and this one is required: remove it"
         yield finding(f"{sentence}, or set required = false", "lag_bytes_max", "required")
-    if region.backoff_min_ns > region.backoff_max_ns:
-        low, high = duration_text(region.backoff_min_ns), duration_text(region.backoff_max_ns)
-        yield finding(f"{low} is more than backoff_max, {high}: lower it, or raise that", "backoff_min", "backoff_max")
-    yield from prefix_findings(region.topic_prefix, (*place, "topic_prefix"))
-    yield from _transport(region, place)
-    yield from _misplaced(region, place)
+    yield from peer_findings(region, place)
+    yield from _unheard(region, place)
     for number, expression in enumerate(region.link.connect):
         why = windows.fault(expression)
         if why:
             yield finding(f'"{expression}" (number {number + 1}) is no cron expression, {why}: correct it', "link")
+
+
+def peer_findings(peer: schema.Peer, place: Place) -> Iterator[Finding]:
+    """Yield everything that is wrong with how a broker or server is spoken to."""
+    if peer.backoff_min_ns > peer.backoff_max_ns:
+        low, high = duration_text(peer.backoff_min_ns), duration_text(peer.backoff_max_ns)
+        sentence = f"{low} is more than backoff_max, {high}: lower it, or raise that"
+        yield Finding(sentence, ((*place, "backoff_min"), (*place, "backoff_max")))
+    yield from prefix_findings(peer.topic_prefix, (*place, "topic_prefix"))
+    yield from _transport(peer, place)
+    yield from _misplaced(peer, place)
     for one, other in (("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")):
-        if getattr(region, one) and not getattr(region, other):
-            yield finding(f"is set and {other} is not: name that file too", one, other)
+        if getattr(peer, one) and not getattr(peer, other):
+            yield Finding(f"is set and {other} is not: name that file too", ((*place, one), (*place, other)))
 
 
 def standby_findings(regions: Sequence[schema.Region]) -> Iterator[Finding]:
@@ -63,34 +70,34 @@ def standby_findings(regions: Sequence[schema.Region]) -> Iterator[Finding]:
             yield Finding(sentence, (("region", number, "format"), ("region", of, "format")))
 
 
-def _transport(region: schema.Region, place: Place) -> Iterator[Finding]:
+def _transport(peer: schema.Peer, place: Place) -> Iterator[Finding]:
     """Look at what the transport needs."""
-    kind = region.transport
+    kind = peer.transport
     needed: tuple[tuple[tuple[str, ...], bool, str], ...] = (
-        (("host",), kind != "webhook" and not region.host, "the name of the broker's host"),
-        (("tls_certificate",), kind == "mqtt" and not region.tls_certificate, "the node's certificate"),
-        (("webhook", "url"), kind == "webhook" and not region.webhook.url, "where to post"),
+        (("host",), kind != "webhook" and not peer.host, "the name of the broker's host"),
+        (("tls_certificate",), kind == "mqtt" and not peer.tls_certificate, "the node's certificate"),
+        (("webhook", "url"), kind == "webhook" and not peer.webhook.url, "where to post"),
     )
     for keys, is_missing, what in needed:
         if is_missing:
             yield Finding(f"is needed by the transport {kind}, {what}: set it", ((*place, *keys), place))
     templates = {
-        "amqp": (("amqp", "routing_key"), region.amqp.routing_key),
-        "kafka": (("kafka", "topic"), region.kafka.topic),
-        "nats": (("nats", "subject"), region.nats.subject),
-        "webhook": (("webhook", "url"), region.webhook.url),
+        "amqp": (("amqp", "routing_key"), peer.amqp.routing_key),
+        "kafka": (("kafka", "topic"), peer.kafka.topic),
+        "nats": (("nats", "subject"), peer.nats.subject),
+        "webhook": (("webhook", "url"), peer.webhook.url),
     }
     if kind in templates:
         keys, template = templates[kind]
         fault = address.fault(template)
         if fault:
             yield Finding(f'the address "{template}" {fault}: correct it', ((*place, *keys),))
-    for key, sentence in webhook_options.faults(region.webhook) if region.webhook.url else ():
+    for key, sentence in webhook_options.faults(peer.webhook) if peer.webhook.url else ():
         yield Finding(sentence, ((*place, "webhook", key), (*place, "webhook")))
 
 
-def _misplaced(region: schema.Region, place: Place) -> Iterator[Finding]:
-    """Look at options that mean nothing here."""
+def _unheard(region: schema.Region, place: Place) -> Iterator[Finding]:
+    """Look whether a receiver's word, if that is waited for, can come."""
     kind = region.transport
     if kind != "mqtt" and region.acknowledge == "receiver":
         sentence = f'the receiver\'s word does not come back over {kind}: set acknowledge = "broker"'
@@ -98,13 +105,18 @@ def _misplaced(region: schema.Region, place: Place) -> Iterator[Finding]:
     elif region.format == "events" and region.acknowledge == "receiver":
         sentence = 'our receiver takes batches, not events: set acknowledge = "broker"'
         yield Finding(sentence, ((*place, "acknowledge"), (*place, "format")))
-    if region.format != "events" and region.events != schema.Events():
+
+
+def _misplaced(peer: schema.Peer, place: Place) -> Iterator[Finding]:
+    """Look at options that mean nothing here."""
+    kind = peer.transport
+    if peer.format != "events" and peer.events != schema.Events():
         yield Finding('means nothing without format = "events": remove it', ((*place, "events"), (*place, "format")))
     others = (
-        ("amqp", region.amqp, schema.Amqp()),
-        ("kafka", region.kafka, schema.Kafka()),
-        ("nats", region.nats, schema.Nats()),
-        ("webhook", region.webhook, schema.Webhook()),
+        ("amqp", peer.amqp, schema.Amqp()),
+        ("kafka", peer.kafka, schema.Kafka()),
+        ("nats", peer.nats, schema.Nats()),
+        ("webhook", peer.webhook, schema.Webhook()),
     )
     for name, options, default in others:
         if name != kind and options != default:

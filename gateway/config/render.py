@@ -55,6 +55,11 @@ _EXAMPLES: Final = {
     "region.tls_ca": '"pki/ca.pem"',
     "region.tls_certificate": '"pki/node.pem"',
     "region.tls_key": '"pki/node.key"',
+    "receiver.forward.name": '"warehouse"',
+    "receiver.forward.host": '"kafka.example.org"',
+    "receiver.forward.tls_ca": '"pki/ca.pem"',
+    "receiver.forward.tls_certificate": '"pki/receiver.pem"',
+    "receiver.forward.tls_key": '"pki/receiver.key"',
     "receiver.tls_ca": '"pki/ca.pem"',
     "receiver.tls_certificate": '"pki/receiver.pem"',
     "receiver.tls_key": '"pki/receiver.key"',
@@ -76,6 +81,12 @@ _OPTIONAL_TABLES: Final = frozenset(
         "region.nats",
         "region.webhook",
         "receiver",
+        "receiver.forward",
+        "receiver.forward.events",
+        "receiver.forward.amqp",
+        "receiver.forward.kafka",
+        "receiver.forward.nats",
+        "receiver.forward.webhook",
     }
 )
 """Tables that the example file shows as comments only."""

@@ -15,9 +15,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from gateway.errors import GatewayError, LinkError
+from gateway.errors import GatewayError, LinkError, first_of
 from gateway.mirror.place import STABLE_S
-from gateway.transport.contract import Metered
+from gateway.transport.contract import Metered, until_it_fails
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -96,13 +96,13 @@ class Carrier:
             self.is_on_purpose = True
             log.info("region %s: %s", place.name, reasons.exceptions[0])
         except* GatewayError as errors:
-            place.note(_first(errors))
+            place.note(first_of(errors))
         finally:
             self.up_s = place.ended()
 
     async def _prove(self, link: Link, hold_down_s: float) -> None:
         async with asyncio.TaskGroup() as group:
-            listening = group.create_task(_until_it_fails(link))
+            listening = group.create_task(until_it_fails(link))
             await asyncio.sleep(hold_down_s)
             try:
                 async with asyncio.timeout(PROBE_S):
@@ -150,16 +150,3 @@ class Carrier:
                 self._failover.works()
             if self._failover.is_overdue(now_ns):
                 raise LinkError("it acknowledges nothing, and a standby is to have its turn")
-
-
-async def _until_it_fails(link: Link) -> None:
-    async for _ in link.words():
-        pass
-
-
-def _first(errors: BaseExceptionGroup[GatewayError]) -> GatewayError:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, GatewayError)
-    return error

@@ -1,4 +1,4 @@
-"""One place that a region is reached at: how to connect to it, with which credentials, and how it has gone."""
+"""One place that batches or events go to: how to connect to it, with which credentials, and how it has gone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from gateway.config import schema
 from gateway.transport.backoff import Backoff
 from gateway.transport.choice import transport
 from gateway.transport.credentials import Credentials
@@ -13,7 +14,6 @@ from gateway.transport.credentials import Credentials
 if TYPE_CHECKING:
     import random
 
-    from gateway.config import schema
     from gateway.errors import GatewayError
 
 log = logging.getLogger(__name__)
@@ -24,11 +24,12 @@ _NS: Final = 10**9
 
 
 class Place:
-    """A region's own place or one of its standbys."""
+    """A region's own place, one of its standbys, or what a receiver hands on to; `what` names the kind in the log."""
 
-    def __init__(self, region: schema.Region, node: str, chance: random.Random) -> None:
+    def __init__(self, region: schema.Peer, node: str, chance: random.Random, what: str = "region") -> None:
         self.name = region.name
-        self.by_receiver = region.acknowledge == "receiver"
+        self.what = what
+        self.by_receiver = isinstance(region, schema.Region) and region.acknowledge == "receiver"
         self.credentials = Credentials(
             region.tls_ca,
             region.tls_certificate,
@@ -48,7 +49,7 @@ class Place:
         """Note that there is a link."""
         self.connected_at, self.last_fault = time.monotonic(), ""
         self.counts["connects"] += 1
-        log.info("region %s: connected", self.name)
+        log.info("%s %s: connected", self.what, self.name)
 
     def ended(self) -> float:
         """Note that the link, if there was one, has ended; return how long it was up, in seconds."""
@@ -60,7 +61,7 @@ class Place:
         """Keep a fault, and log it unless it is the same again."""
         self.counts["faults"] += 1
         if error.fault != self.last_fault:
-            log.warning("region %s: %s", self.name, error)
+            log.warning("%s %s: %s", self.what, self.name, error)
         self.last_fault = error.fault
 
     def _count_unheard(self) -> None:

@@ -25,12 +25,12 @@ CONTENT_TYPE: Final = "application/vnd.edge-gateway.batch"
 
 
 class Shipper:
-    """Makes messages in the format that a region is configured for."""
+    """Makes messages in the format that a region, or whoever else gets them, is configured for."""
 
-    def __init__(self, region: schema.Region) -> None:
-        options = region.events
+    def __init__(self, peer: schema.Peer) -> None:
+        options = peer.events
         self._shape: Shape | None = None
-        if region.format == "events":
+        if peer.format == "events":
             self._shape = Shape(of_readings=options.of == "reading", is_binary=options.mode == "binary")
 
     @property

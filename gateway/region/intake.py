@@ -15,6 +15,7 @@ from gateway.batch.decode import DecodedBatch, decode
 from gateway.errors import BatchError
 from gateway.region import receiver
 from gateway.region.receiver import Decision, Loss
+from gateway.region.sink import Taken
 from gateway.transport import wire
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class _Group:
         self._wall_ns = wall_ns
         self.outcome = Outcome()
         self.entries: dict[Lane, Entry] = {}
-        self.fresh: list[DecodedBatch] = []
+        self.fresh: list[Taken] = []
 
     def take(self, message: Message, found: DecodedBatch | Gap | BatchError) -> None:
         """Decide one message and note what it changes."""
@@ -161,6 +162,8 @@ class _Group:
         else:
             decision = self._take_gap(entry, found)
             run = (found.first, found.last)
+        if decision.is_written:
+            self.fresh.append(Taken(found, message.payload))
         self._count(decision.value)
         if decision.is_durable:
             self.outcome.durable.setdefault(name, []).append(run)
@@ -193,7 +196,6 @@ class _Group:
             lane.forks += 1
         if decision.is_written:
             self._watermarks.keep_hash(entry, sequence, content)
-            self.fresh.append(batch)
             self.outcome.readings += header.readings
             self._relate(entry)
             if sequence > entry.ledger_sequence:

@@ -55,11 +55,15 @@ class LaneReport(Struct, kw_only=True):
 
 
 class Report(Struct, kw_only=True):
-    """The whole receiver. `rejected` counts what was not taken, by reason; `dead_letters` names the newest of it."""
+    """The whole receiver. `rejected` counts what was not taken, by reason; `dead_letters` names the newest of it.
+
+    `outboxes` says by forward how many messages and bytes wait to be handed on.
+    """
 
     lanes: list[LaneReport]
     rejected: dict[str, int]
     dead_letters: list[dict[str, str | int]] = field(default_factory=list)
+    outboxes: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def unaccounted(self) -> int:

@@ -1,7 +1,7 @@
 """`gateway region run`: the MQTT session of a receiver, and the thread that commits.
 
     region's broker ─▶ subscriber ─▶ waiting ─▶ intake (worker thread, one transaction per group) ─▶ sinks
-           ▲                                           │ committed
+           ▲                                           │ committed                └─▶ outboxes ─▶ forwards
            └── acknowledgements to the nodes, then PUBACK ◀┘
 
 Nothing is acknowledged before its commit, neither to the node nor to the broker. What waits is bounded by the Receive
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
 from gateway.region import receiver
+from gateway.region.forward import Forward
 from gateway.region.intake import Intake, Message
 from gateway.region.sink.ndjson import NdjsonSink
 from gateway.region.sink.sqlite import SqliteSink
@@ -61,9 +62,12 @@ class Service:
         folder = Path(options.state_folder)
         self._options = options
         self._watermarks = Watermarks(folder)
-        self._sinks = _sinks(options, folder, disk, clock)
-        self._intake = Intake(self._watermarks, self._sinks, clock, options.topic_prefix)
         self._worker = ThreadPoolExecutor(1, "region")
+        self._forwards = [
+            Forward(one, options.name, self._watermarks, self._worker, clock, chance) for one in options.forward
+        ]
+        self._sinks = [*_sinks(options, folder, disk, clock), *(one.outbox for one in self._forwards)]
+        self._intake = Intake(self._watermarks, self._sinks, clock, options.topic_prefix)
         self._waiting: list[tuple[Connection, Message, int]] = []
         self._words: dict[tuple[str, str, int], wire.Acknowledgement] = {}
         self._changed = asyncio.Event()
@@ -81,12 +85,17 @@ class Service:
         self._ready = ready
         async with asyncio.TaskGroup() as group:
             session = group.create_task(self._subscriber.run(), name="subscriber")
+            handing_on = [
+                group.create_task(one.run(), name=f"forward {number}") for number, one in enumerate(self._forwards)
+            ]
             while not self._stopping:
                 if self._waiting:
                     await self._take_group()
                 else:
                     await self._rest()
             session.cancel()
+            for task in handing_on:
+                task.cancel()
 
     def stop(self) -> None:
         """Let `run` end after the group in hand."""
@@ -96,6 +105,8 @@ class Service:
     def close(self) -> None:
         """Let go of threads and files; after `run` has ended."""
         self._worker.shutdown(wait=True, cancel_futures=True)
+        for forward in self._forwards:
+            forward.close()
         for sink in self._sinks:
             sink.close()
         self._watermarks.close()
@@ -140,6 +151,8 @@ class Service:
             self._add_word(node, word)
         self._say()
         self._acknowledge(group)
+        for forward in self._forwards:
+            forward.notify()
         self.counts["groups"] += 1
         self.counts["messages"] += len(group)
         self.counts["readings"] += outcome.readings

@@ -252,11 +252,19 @@ def report(folder: Path) -> Report:
                 lanes=lanes,
                 rejected=rejected,
                 dead_letters=[dict(zip(names, letter, strict=True)) for letter in letters],
+                outboxes=_outboxes(db),
             )
     except sqlite3.Error as error:
         raise StoreError(
             f"cannot read {path}: {error}", hint="has `gateway region run` ever run with this configuration?"
         ) from error
+
+
+def _outboxes(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'outbox_size'").fetchone():
+        return {}
+    rows = db.execute("SELECT forward, messages, bytes FROM outbox_size ORDER BY forward")
+    return {forward: {"messages": messages, "bytes": size} for forward, messages, size in rows}
 
 
 def _connect(target: str, *, uri: bool) -> sqlite3.Connection:

@@ -122,7 +122,7 @@ class AmqpLink:
 class AmqpTransport:
     """Makes links to one region."""
 
-    def __init__(self, region: schema.Region, node: str, credentials: Credentials) -> None:
+    def __init__(self, region: schema.Peer, node: str, credentials: Credentials) -> None:
         self._region = region
         self._node = node
         self._credentials = credentials

@@ -24,7 +24,7 @@ _EXTRAS: Final = {
 """Class by transport; its module has the transport's name, and so has the extra of the package."""
 
 
-def transport(region: schema.Region, node: str, credentials: Credentials, on_unheard: Callable[[], None]) -> Transport:
+def transport(region: schema.Peer, node: str, credentials: Credentials, on_unheard: Callable[[], None]) -> Transport:
     """Return the transport of a region. Raises `ConfigError` when its extra is not installed."""
     kind = region.transport
     if kind not in _EXTRAS:

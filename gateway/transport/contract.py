@@ -86,3 +86,9 @@ class Transport(Protocol):
 
     def connected(self) -> AbstractAsyncContextManager[Link]:
         """Connect. Raises `LinkError`, `CredentialError`; leaving closes sockets and threads within about a second."""
+
+
+async def until_it_fails(link: Link) -> None:
+    """Notice that a link has failed while nothing is sent: raises `LinkError`. What a receiver says is left out."""
+    async for _ in link.words():
+        pass

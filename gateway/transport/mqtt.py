@@ -222,7 +222,7 @@ class MqttTransport:
     """Makes links to one region. `on_unheard` is called for each message that nobody subscribes to."""
 
     def __init__(
-        self, region: schema.Region, node: str, credentials: Credentials, on_unheard: Callable[[], None] = lambda: None
+        self, region: schema.Peer, node: str, credentials: Credentials, on_unheard: Callable[[], None] = lambda: None
     ) -> None:
         self._region = region
         self._node = node

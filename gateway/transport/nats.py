@@ -39,6 +39,8 @@ _NEVER_S: Final = 86400.0
 """Of a single message; how long none may be answered is ours to say."""
 _TOO_LARGE: Final = 10054
 """JSStreamMessageExceedsMaximumErr: larger than the stream's `max_msg_size`."""
+_AROUND_HEADERS: Final = len("NATS/1.0\r\n\r\n")
+"""ADR-4 of NATS: the version line and the empty one count for `max_payload` as the headers do."""
 _PLAIN: Final = "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 """What needs no percent-encoding beside letters and digits: printable ASCII but space, quote and percent."""
 
@@ -73,7 +75,8 @@ class NatsLink:
         async with self._outstanding.turn:
             for position, message in enumerate(messages):
                 headers = _headers(message, self._stream)
-                if len(message.payload) + sum(len(name) + len(value) + 4 for name, value in headers.items()) > most:
+                lines = sum(len(name) + len(value) + 4 for name, value in headers.items())
+                if len(message.payload) + lines + _AROUND_HEADERS > most:
                     refusals.append(Refusal(position, f"it exceeds the server's max_payload, {most} bytes"))
                     continue
                 # The answer is read here: the library's own asynchronous publishing leaves refusals unanswered.
@@ -144,7 +147,7 @@ class NatsLink:
 class NatsTransport:
     """Makes links to one region."""
 
-    def __init__(self, region: schema.Region, node: str, credentials: Credentials) -> None:
+    def __init__(self, region: schema.Peer, node: str, credentials: Credentials) -> None:
         self._region = region
         self._node = node
         self._credentials = credentials

@@ -200,7 +200,7 @@ class WebhookLink:
 class WebhookTransport:
     """Makes links to one region. Raises `ConfigError` for options that do not fit each other."""
 
-    def __init__(self, region: schema.Region, node: str, credentials: Credentials) -> None:
+    def __init__(self, region: schema.Peer, node: str, credentials: Credentials) -> None:
         self.options = region.webhook
         self.authority = Authority(region.webhook)
         self.address = Address(region.webhook.url)

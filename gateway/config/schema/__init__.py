@@ -15,7 +15,9 @@ from gateway.config.schema.amqp import Amqp
 from gateway.config.schema.kafka import Kafka
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
-from gateway.config.schema.region import Events, Link, Receiver, Region
+from gateway.config.schema.peer import Events, Peer
+from gateway.config.schema.receiver import Forward, Receiver
+from gateway.config.schema.region import Link, Region
 from gateway.config.schema.route import (
     Avro,
     Csv,
@@ -47,6 +49,7 @@ __all__ = [
     "Duplicates",
     "Events",
     "Field",
+    "Forward",
     "Gateway",
     "Journal",
     "Kafka",
@@ -56,6 +59,7 @@ __all__ = [
     "Link",
     "Nats",
     "Node",
+    "Peer",
     "Pressure",
     "Protobuf",
     "Receiver",
@@ -104,6 +108,7 @@ NAME_OPTIONS: Final = frozenset(
         "route.lane",
         "region.name",
         "receiver.name",
+        "receiver.forward.name",
         "receiver.share_group",
     }
 )
@@ -138,6 +143,13 @@ PATH_OPTIONS: Final = frozenset(
         "receiver.tls_certificate",
         "receiver.tls_key",
         "receiver.state_folder",
+        "receiver.forward.tls_ca",
+        "receiver.forward.tls_certificate",
+        "receiver.forward.tls_key",
+        "receiver.forward.password_file",
+        "receiver.forward.webhook.key_file",
+        "receiver.forward.webhook.secret_file",
+        "receiver.forward.webhook.token_file",
     }
 )
 """Dotted paths of the options that name files; relative ones are taken from the folder of the configuration file."""

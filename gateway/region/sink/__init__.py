@@ -8,13 +8,29 @@ and starts from there, whatever a crash or a failed commit left behind it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from gateway.batch.decode import DecodedBatch
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from gateway.batch.decode import DecodedBatch
+    from gateway.model import Gap
+
+
+class Taken(NamedTuple):
+    """What was found fresh, and the envelope that it came in."""
+
+    found: DecodedBatch | Gap
+    payload: bytes
+
+
+def batches(taken: Sequence[Taken]) -> Iterator[DecodedBatch]:
+    """Yield the batches among what was taken."""
+    for one in taken:
+        if isinstance(one.found, DecodedBatch):
+            yield one.found
 
 
 class Sink(Protocol):
@@ -26,8 +42,8 @@ class Sink(Protocol):
     def prepare(self, transaction: sqlite3.Connection) -> None:
         """Make the sink's tables where missing, undo what was written without a commit; called once, at the start."""
 
-    def write(self, transaction: sqlite3.Connection, batches: Sequence[DecodedBatch]) -> None:
-        """Write every reading of `batches`."""
+    def write(self, transaction: sqlite3.Connection, taken: Sequence[Taken]) -> None:
+        """Write every reading of what was taken."""
 
     def sync(self) -> None:
         """Make durable what `write` put outside the transaction; called once, right before the commit."""

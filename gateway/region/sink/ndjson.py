@@ -24,6 +24,7 @@ import msgspec
 
 from gateway.errors import StoreError
 from gateway.model import Value  # noqa: TC001  # the encoder reads the types of its Structs
+from gateway.region.sink import batches
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.batch.decode import DecodedBatch
     from gateway.clock import Clock
     from gateway.disk import Disk
+    from gateway.region.sink import Taken
 
 FILE_BYTES_MAX: Final = 1 << 30
 SUFFIX: Final = ".ndjson"
@@ -91,9 +93,10 @@ class NdjsonSink:
             elif name not in recorded and name.endswith(SUFFIX):
                 self._set_aside(name)
 
-    def write(self, transaction: sqlite3.Connection, batches: Sequence[DecodedBatch]) -> None:
+    def write(self, transaction: sqlite3.Connection, taken: Sequence[Taken]) -> None:
         """Append at the recorded length and record the new one."""
-        if not batches:
+        fresh = list(batches(taken))
+        if not fresh:
             return
         self._cut_again()
         name, self._recorded = self._place(transaction)
@@ -104,7 +107,7 @@ class NdjsonSink:
         if self._disk.size(handle) > self._recorded:
             self._disk.truncate(handle, self._recorded)
         at = self._recorded
-        for batch in batches:
+        for batch in fresh:
             data = lines(batch)
             self._disk.write(handle, data, at)
             at += len(data)

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gateway.region.sink import batches
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
     from gateway.batch.decode import DecodedBatch
     from gateway.model import Value
+    from gateway.region.sink import Taken
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS reading (
@@ -34,9 +37,9 @@ class SqliteSink:
         """Make the table where it is missing."""
         transaction.execute(_TABLE)
 
-    def write(self, transaction: sqlite3.Connection, batches: Sequence[DecodedBatch]) -> None:
+    def write(self, transaction: sqlite3.Connection, taken: Sequence[Taken]) -> None:
         """Insert every reading."""
-        for batch in batches:
+        for batch in batches(taken):
             transaction.executemany(_INSERT, _rows(batch))
 
     def sync(self) -> None:

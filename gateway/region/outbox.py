@@ -1,0 +1,96 @@
+"""What was committed and has to be handed on to a broker or server: envelopes as they came, in their order.
+
+A batch enters the outbox in the transaction that moves its watermark, so it is handed on if and only if it counts as
+received; it leaves when the other side has acknowledged it. Gaps go the same way: what is lost is told there too.
+The outbox is bounded: once `bytes_max` wait, commits fail, nothing is acknowledged, and the region's broker and the
+nodes hold the rest. So there is at most that and one group more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gateway.errors import StoreError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from gateway.region.sink import Taken
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, forward TEXT NOT NULL, envelope BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS outbox_order ON outbox (forward, id);
+CREATE TABLE IF NOT EXISTS outbox_size (
+    forward TEXT PRIMARY KEY, messages INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID
+"""
+
+
+class Waiting(NamedTuple):
+    """One envelope to hand on."""
+
+    id: int
+    envelope: bytes
+
+
+class Outbox:
+    """A sink for what the receiver commits, and the place where `forward` takes it from."""
+
+    def __init__(self, forward: str, bytes_max: int) -> None:
+        self._forward = forward
+        self._bytes_max = bytes_max
+
+    def prepare(self, transaction: sqlite3.Connection) -> None:
+        """Make the tables where they are missing."""
+        for statement in _TABLES.split(";"):
+            transaction.execute(statement)
+        transaction.execute("INSERT OR IGNORE INTO outbox_size VALUES (?, 0, 0)", (self._forward,))
+
+    def write(self, transaction: sqlite3.Connection, taken: Sequence[Taken]) -> None:
+        """Let all of it wait. Raises `StoreError` when as much as may wait does so already."""
+        if not taken:
+            return
+        envelopes = [(self._forward, one.payload) for one in taken]
+        size = sum(len(payload) for _, payload in envelopes)
+        held = self.held(transaction)
+        if held >= self._bytes_max:
+            raise StoreError(
+                f"the outbox of the forward {self._forward} is full: {held} bytes wait there",
+                hint="see why it takes nothing; readings wait at the nodes meanwhile",
+            )
+        transaction.executemany("INSERT INTO outbox (forward, envelope) VALUES (?, ?)", envelopes)
+        self._resize(transaction, len(envelopes), size)
+
+    def sync(self) -> None:
+        """Do nothing: the commit does it."""
+
+    def close(self) -> None:
+        """Do nothing: the file is the watermarks'."""
+
+    def held(self, transaction: sqlite3.Connection) -> int:
+        """Return the bytes that wait."""
+        query = "SELECT bytes FROM outbox_size WHERE forward = ?"
+        return int(transaction.execute(query, (self._forward,)).fetchone()[0])
+
+    def oldest(self, transaction: sqlite3.Connection, count_max: int, bytes_max: int) -> list[Waiting]:
+        """Return the first envelopes that wait, at least one if any does."""
+        query = "SELECT id, envelope FROM outbox WHERE forward = ? ORDER BY id LIMIT ?"
+        found: list[Waiting] = []
+        size = 0
+        for number, envelope in transaction.execute(query, (self._forward, count_max)):
+            size += len(envelope)
+            if found and size > bytes_max:
+                break
+            found.append(Waiting(number, envelope))
+        return found
+
+    def remove(self, transaction: sqlite3.Connection, done: Sequence[Waiting]) -> None:
+        """Forget what was handed on."""
+        transaction.executemany("DELETE FROM outbox WHERE id = ?", ((one.id,) for one in done))
+        self._resize(transaction, -len(done), -sum(len(one.envelope) for one in done))
+
+    def _resize(self, transaction: sqlite3.Connection, messages: int, size: int) -> None:
+        transaction.execute(
+            "UPDATE outbox_size SET messages = messages + ?, bytes = bytes + ? WHERE forward = ?",
+            (messages, size, self._forward),
+        )
