@@ -1,8 +1,8 @@
 # Everything a checkout needs. `make demo` and `make test` start from nothing but Python 3.11, git and make.
 #
 #   demo    a whole site and region on this machine, cut and killed in the middle; needs no root and no broker
-#   test    check, then every test; installs mosquitto, rabbitmq-server, strace, fuse3, iproute2, Java and Maven by apt
-#           where they are missing, and Kafka by Maven
+#   test    check, then every test; installs mosquitto, rabbitmq-server, postgresql, strace, fuse3, iproute2, Java and
+#           Maven by apt where they are missing, and Kafka by Maven
 #   check   format, lint, types, generated pages
 #   bench   the budgets
 #   faults  the long fault and crash tests, and power cuts of a virtual machine; needs root once, for its image
@@ -28,13 +28,13 @@ endef
 # Debian keeps these programs where the PATH of users does not look.
 export PATH := $(PATH):/usr/sbin:/sbin:/usr/local/sbin
 
-.PHONY: demo test check bench faults docs lock clean mosquitto rabbitmq kafka disks machine
+.PHONY: demo test check bench faults docs lock clean mosquitto rabbitmq kafka postgresql disks machine
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/run.stamp
 	$(BIN)/gateway demo $(DEMO)
 
-test: $(VENV)/test.stamp mosquitto rabbitmq kafka disks check
+test: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks check
 	$(BIN)/pytest
 
 check: $(VENV)/test.stamp
@@ -46,7 +46,7 @@ check: $(VENV)/test.stamp
 bench: $(VENV)/test.stamp mosquitto
 	$(BIN)/python -m benchmarks $(BENCH)
 
-faults: $(VENV)/test.stamp mosquitto rabbitmq kafka disks machine
+faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks machine
 	GATEWAY_LONG=1 GATEWAY_KILLS=$(KILLS) $(BIN)/pytest tests/faults tests/integration tests/image
 
 docs: $(VENV)/run.stamp
@@ -79,6 +79,9 @@ mosquitto:
 
 rabbitmq:
 	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server || { $(call apt,rabbitmq-server); }
+
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { $(call apt,postgresql); }
 
 kafka: tests/.kafka/stamp
 

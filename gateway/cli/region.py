@@ -17,7 +17,7 @@ from gateway.config.load import load
 from gateway.disk import Disk
 from gateway.errors import ConfigError
 from gateway.health import log
-from gateway.region import audit, service, watermarks
+from gateway.region import audit, chosen, service
 
 if TYPE_CHECKING:
     import argparse
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the action says."""
     options = _receiver(arguments.config)
     if arguments.action == "status":
-        report = watermarks.report(Path(options.state_folder))
+        report = chosen.report(options)
         print(msgspec.json.encode(report).decode() if arguments.json else table(report))
         return EX_OK
     if arguments.action == "audit":
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _audit(options: schema.Receiver, arguments: argparse.Namespace) -> int:
     states = [_state(path, arguments.region) for path in arguments.node]
-    found = audit.audit(watermarks.report(Path(options.state_folder)), states)
+    found = audit.audit(chosen.report(options), states)
     if arguments.json:
         print(msgspec.json.encode(found).decode())
     elif found:

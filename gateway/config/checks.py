@@ -50,11 +50,25 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
         sentence = "must lie below ring_high, or the pressure would come and go with every batch: lower it"
         yield Finding(sentence, (("pressure", "ring_low"), ("pressure", "ring_high")))
     if config.receiver is not None:
-        yield from prefix_findings(config.receiver.topic_prefix, ("receiver", "topic_prefix"))
-        forwards: Place = ("receiver", "forward")
-        yield from twice("forward", [forward.name for forward in config.receiver.forward], forwards)
-        for number, forward in enumerate(config.receiver.forward):
-            yield from peer_findings(forward, (*forwards, number))
+        yield from _receiver(config.receiver)
+
+
+def _receiver(receiver: schema.Receiver) -> Iterator[Finding]:
+    sinks: Place = ("receiver", "sinks")
+    connect: Place = ("receiver", "postgresql", "connect")
+    forwards: Place = ("receiver", "forward")
+    yield from prefix_findings(receiver.topic_prefix, ("receiver", "topic_prefix"))
+    yield from twice("forward", [forward.name for forward in receiver.forward], forwards)
+    for number, forward in enumerate(receiver.forward):
+        yield from peer_findings(forward, (*forwards, number))
+    if "postgresql" in receiver.sinks:
+        if len(receiver.sinks) > 1:
+            sentence = "postgresql holds the watermarks as well, so no other sink can be exact beside it"
+            yield Finding(f"{sentence}: remove the others, or hand on to them with [[receiver.forward]]", (sinks,))
+        if not receiver.postgresql.connect:
+            yield Finding("is needed by the sink postgresql: say how to connect", (connect, sinks))
+    elif receiver.postgresql != schema.Postgresql():
+        yield Finding('means nothing without sinks = ["postgresql"]: remove it', (("receiver", "postgresql"), sinks))
 
 
 def _roles(config: schema.Gateway) -> Iterator[Finding]:

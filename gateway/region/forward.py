@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.config import schema
     from gateway.region.outbox import Waiting
-    from gateway.region.watermarks import Watermarks
+    from gateway.region.store import Database, Store
     from gateway.transport.contract import Link, Message
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Forward:
         self,
         options: schema.Forward,
         receiver: str,
-        store: Watermarks,
+        store: Store,
         worker: ThreadPoolExecutor,
         clock: Clock,
         chance: random.Random,
@@ -163,10 +163,10 @@ class Forward:
             return self._shipper.messages(SealedBatch(header.id, header.readings, header.hash, data), is_backlog=False)
         return self._shipper.messages(found, is_backlog=False)
 
-    def _oldest(self, transaction: Any) -> list[Waiting]:  # noqa: ANN401  # the store's
+    def _oldest(self, transaction: Database) -> list[Waiting]:
         return self.outbox.oldest(transaction, self._options.in_flight_max, GROUP_BYTES_MAX)
 
-    def _done(self, transaction: Any, group: Sequence[Waiting], refused: list[tuple[Message, str]]) -> None:  # noqa: ANN401  # the store's
+    def _done(self, transaction: Database, group: Sequence[Waiting], refused: list[tuple[Message, str]]) -> None:
         self.outbox.remove(transaction, group)
         for message, reason in refused:
             topic = f"{self._options.name}/{message.id}"

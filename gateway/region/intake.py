@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.model import Gap
     from gateway.region.sink import Sink
-    from gateway.region.watermarks import Entry, Watermarks
+    from gateway.region.store import Entry, Store
 
 GROUP_READINGS_MAX: Final = 1 << 20
 """Readings of one transaction, so that memory is bounded; a single larger batch still makes one."""
@@ -79,7 +79,7 @@ class Outcome:
 class Intake:
     """Decides and writes. `topic_prefix` is what node and lane stand behind in a topic."""
 
-    def __init__(self, watermarks: Watermarks, sinks: Sequence[Sink], clock: Clock, topic_prefix: str) -> None:
+    def __init__(self, watermarks: Store, sinks: Sequence[Sink], clock: Clock, topic_prefix: str) -> None:
         self._watermarks = watermarks
         self._sinks = sinks
         self._clock = clock
@@ -97,6 +97,7 @@ class Intake:
         group = _Group(self._watermarks, self._clock.wall_ns())
         group.outcome.messages = len(opened)
         with self._watermarks.transaction() as transaction:
+            self._watermarks.claim(_nodes(opened))
             for message, found in zip(messages, opened, strict=False):
                 group.take(message, found)
             for entry in group.entries.values():
@@ -137,7 +138,7 @@ class Intake:
 class _Group:
     """The work on one group inside its transaction."""
 
-    def __init__(self, watermarks: Watermarks, wall_ns: int) -> None:
+    def __init__(self, watermarks: Store, wall_ns: int) -> None:
         self._watermarks = watermarks
         self._wall_ns = wall_ns
         self.outcome = Outcome()
@@ -230,3 +231,12 @@ class _Group:
 
     def _count(self, name: str) -> None:
         self.outcome.decided[name] = self.outcome.decided.get(name, 0) + 1
+
+
+def _nodes(opened: Sequence[DecodedBatch | Gap | BatchError]) -> set[str]:
+    """Return the names of the nodes that anything is said of."""
+    return {
+        one.header.id.node if isinstance(one, DecodedBatch) else one.node
+        for one in opened
+        if not isinstance(one, BatchError)
+    }

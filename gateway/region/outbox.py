@@ -8,22 +8,15 @@ nodes hold the rest. So there is at most that and one group more.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import StoreError
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from gateway.region.sink import Taken
-
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, forward TEXT NOT NULL, envelope BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS outbox_order ON outbox (forward, id);
-CREATE TABLE IF NOT EXISTS outbox_size (
-    forward TEXT PRIMARY KEY, messages INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID
-"""
+    from gateway.region.store import Database
 
 
 class Waiting(NamedTuple):
@@ -40,13 +33,11 @@ class Outbox:
         self._forward = forward
         self._bytes_max = bytes_max
 
-    def prepare(self, transaction: sqlite3.Connection) -> None:
-        """Make the tables where they are missing."""
-        for statement in _TABLES.split(";"):
-            transaction.execute(statement)
-        transaction.execute("INSERT OR IGNORE INTO outbox_size VALUES (?, 0, 0)", (self._forward,))
+    def prepare(self, transaction: Database) -> None:
+        """Begin to count, where nothing is counted yet."""
+        transaction.execute("INSERT INTO outbox_size VALUES (?, 0, 0) ON CONFLICT DO NOTHING", (self._forward,))
 
-    def write(self, transaction: sqlite3.Connection, taken: Sequence[Taken]) -> None:
+    def write(self, transaction: Database, taken: Sequence[Taken]) -> None:
         """Let all of it wait. Raises `StoreError` when as much as may wait does so already."""
         if not taken:
             return
@@ -65,14 +56,14 @@ class Outbox:
         """Do nothing: the commit does it."""
 
     def close(self) -> None:
-        """Do nothing: the file is the watermarks'."""
+        """Do nothing: the database is the store's."""
 
-    def held(self, transaction: sqlite3.Connection) -> int:
+    def held(self, transaction: Database) -> int:
         """Return the bytes that wait."""
         query = "SELECT bytes FROM outbox_size WHERE forward = ?"
         return int(transaction.execute(query, (self._forward,)).fetchone()[0])
 
-    def oldest(self, transaction: sqlite3.Connection, count_max: int, bytes_max: int) -> list[Waiting]:
+    def oldest(self, transaction: Database, count_max: int, bytes_max: int) -> list[Waiting]:
         """Return the first envelopes that wait, at least one if any does."""
         query = "SELECT id, envelope FROM outbox WHERE forward = ? ORDER BY id LIMIT ?"
         found: list[Waiting] = []
@@ -84,12 +75,12 @@ class Outbox:
             found.append(Waiting(number, envelope))
         return found
 
-    def remove(self, transaction: sqlite3.Connection, done: Sequence[Waiting]) -> None:
+    def remove(self, transaction: Database, done: Sequence[Waiting]) -> None:
         """Forget what was handed on."""
         transaction.executemany("DELETE FROM outbox WHERE id = ?", ((one.id,) for one in done))
         self._resize(transaction, -len(done), -sum(len(one.envelope) for one in done))
 
-    def _resize(self, transaction: sqlite3.Connection, messages: int, size: int) -> None:
+    def _resize(self, transaction: Database, messages: int, size: int) -> None:
         transaction.execute(
             "UPDATE outbox_size SET messages = messages + ?, bytes = bytes + ? WHERE forward = ?",
             (messages, size, self._forward),

@@ -16,16 +16,12 @@ import asyncio
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
-from gateway.region import receiver
+from gateway.region import chosen, receiver
 from gateway.region.forward import Forward
 from gateway.region.intake import Intake, Message
-from gateway.region.sink.ndjson import NdjsonSink
-from gateway.region.sink.sqlite import SqliteSink
-from gateway.region.watermarks import Watermarks
 from gateway.transport import wire
 from gateway.transport.subscriber import Subscriber, SubscriberOptions
 from gateway.transport.tls import client_context
@@ -40,7 +36,6 @@ if TYPE_CHECKING:
     from gateway.config import schema
     from gateway.disk import Disk
     from gateway.region.intake import Outcome
-    from gateway.region.sink import Sink
     from gateway.transport.connection import Connection
 
 log = logging.getLogger(__name__)
@@ -59,15 +54,14 @@ class Service:
     """One receiver. `counts` are since the start; what lasts is in the watermarks."""
 
     def __init__(self, options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random) -> None:
-        folder = Path(options.state_folder)
         self._options = options
-        self._watermarks = Watermarks(folder)
+        self._store = chosen.store(options)
         self._worker = ThreadPoolExecutor(1, "region")
         self._forwards = [
-            Forward(one, options.name, self._watermarks, self._worker, clock, chance) for one in options.forward
+            Forward(one, options.name, self._store, self._worker, clock, chance) for one in options.forward
         ]
-        self._sinks = [*_sinks(options, folder, disk, clock), *(one.outbox for one in self._forwards)]
-        self._intake = Intake(self._watermarks, self._sinks, clock, options.topic_prefix)
+        self._sinks = [*chosen.sinks(options, disk, clock), *(one.outbox for one in self._forwards)]
+        self._intake = Intake(self._store, self._sinks, clock, options.topic_prefix)
         self._waiting: list[tuple[Connection, Message, int]] = []
         self._words: dict[tuple[str, str, int], wire.Acknowledgement] = {}
         self._changed = asyncio.Event()
@@ -109,7 +103,7 @@ class Service:
             forward.close()
         for sink in self._sinks:
             sink.close()
-        self._watermarks.close()
+        self._store.close()
 
     def _on_subscribed(self, _: Connection) -> None:
         ready, self._ready = self._ready, None
@@ -228,17 +222,6 @@ async def run(
         "stopped after %(messages)d messages and %(readings)d readings in %(groups)d commits, %(shed)d shed",
         service.counts,
     )
-
-
-def _sinks(options: schema.Receiver, folder: Path, disk: Disk, clock: Clock) -> list[Sink]:
-    made: list[Sink] = []
-    for name in options.sinks:
-        match name:
-            case "ndjson":
-                made.append(NdjsonSink(folder / "ndjson", disk, clock))
-            case "sqlite":
-                made.append(SqliteSink())
-    return made
 
 
 def _subscriber_options(options: schema.Receiver) -> SubscriberOptions:

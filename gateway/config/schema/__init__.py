@@ -16,7 +16,7 @@ from gateway.config.schema.kafka import Kafka
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.peer import Events, Peer
-from gateway.config.schema.receiver import Forward, Receiver
+from gateway.config.schema.receiver import Forward, Postgresql, Receiver
 from gateway.config.schema.region import Link, Region
 from gateway.config.schema.route import (
     Avro,
@@ -60,6 +60,7 @@ __all__ = [
     "Nats",
     "Node",
     "Peer",
+    "Postgresql",
     "Pressure",
     "Protobuf",
     "Receiver",
@@ -110,6 +111,7 @@ NAME_OPTIONS: Final = frozenset(
         "receiver.name",
         "receiver.forward.name",
         "receiver.share_group",
+        "receiver.postgresql.schema",
     }
 )
 """Dotted paths of the options whose text must be a `Name`."""
@@ -143,6 +145,7 @@ PATH_OPTIONS: Final = frozenset(
         "receiver.tls_certificate",
         "receiver.tls_key",
         "receiver.state_folder",
+        "receiver.postgresql.password_file",
         "receiver.forward.tls_ca",
         "receiver.forward.tls_certificate",
         "receiver.forward.tls_key",

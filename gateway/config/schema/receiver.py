@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from msgspec import field
+
 from gateway.config.schema.peer import Peer
 from gateway.config.section import GIB, KIB, MIB, SIZE, Name, Section, option
 
@@ -26,6 +28,16 @@ class Forward(Peer, frozen=True, kw_only=True):
     ] = GIB
 
 
+class Postgresql(Section, frozen=True, kw_only=True):
+    """The database of the receivers, where `sinks` has postgresql."""
+
+    connect: Annotated[
+        str, option("How to connect, in libpq's words, without a password: host=… dbname=… user=… sslmode=verify-full.")
+    ] = ""
+    password_file: Annotated[str, option("File with the password, where the server wants one.")] = ""
+    schema: Annotated[Name, option("Schema that holds the tables; made where it is missing.")] = "edge"
+
+
 class Receiver(Section, frozen=True, kw_only=True):
     """The central side: `gateway region run`."""
 
@@ -41,9 +53,10 @@ class Receiver(Section, frozen=True, kw_only=True):
     )
     state_folder: Annotated[str, option("Folder for watermarks and sinks.")] = "/var/lib/edge-region"
     sinks: Annotated[
-        tuple[Literal["ndjson", "sqlite"], ...],
-        option("Where readings go: NDJSON files, and tables beside the watermarks in SQLite."),
+        tuple[Literal["ndjson", "sqlite", "postgresql"], ...],
+        option("Where readings go: NDJSON files, a table beside the watermarks in SQLite, or both in PostgreSQL."),
     ] = ("sqlite",)
+    postgresql: Annotated[Postgresql, option("PostgreSQL.")] = field(default_factory=Postgresql)
     receive_maximum: Annotated[
         int,
         option(

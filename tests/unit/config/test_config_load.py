@@ -285,6 +285,7 @@ def test_every_option_that_names_a_file_is_resolved() -> None:
         "region": schema.Region,
         "region.webhook": schema.Webhook,
         "receiver": schema.Receiver,
+        "receiver.postgresql": schema.Postgresql,
         "receiver.forward": schema.Forward,
         "receiver.forward.webhook": schema.Webhook,
         "route.avro": schema.Avro,

@@ -10,7 +10,7 @@ import pytest
 from gateway.batch import envelope
 from gateway.errors import StoreError
 from gateway.model import BatchId, OpenBatch
-from gateway.region import intake, receiver, watermarks
+from gateway.region import intake, receiver, store
 from gateway.region.intake import Lane, Message
 from gateway.transport import wire
 from tests.support.faultdisk import FaultDisk
@@ -163,7 +163,7 @@ def test_a_group_ends_where_its_readings_would_take_too_much_memory(region, monk
 
 
 def test_a_node_with_too_many_lanes_and_epochs_is_refused(region, monkeypatch) -> None:
-    monkeypatch.setattr(watermarks, "LANES_MAX", 3)
+    monkeypatch.setattr(store, "LANES_MAX", 3)
     for epoch in range(1, 4):
         region.take(sent(1, epoch))
     assert region.take(sent(1, 4)).decided == {"rejected.too_many_lanes": 1}

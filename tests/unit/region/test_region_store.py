@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from gateway.errors import StoreError
-from gateway.region import watermarks
+from gateway.region import store, watermarks
 from gateway.region.intake import Message
 from gateway.region.watermarks import Watermarks
 from tests.support.receiving import Region, gap, sent, sent_gap
@@ -21,15 +21,15 @@ def region(tmp_path):
 
 
 def test_dead_letters_are_bounded_and_their_count_is_not(region, monkeypatch) -> None:
-    monkeypatch.setattr(watermarks, "DEAD_LETTERS_MAX", 5)
-    monkeypatch.setattr(watermarks, "DEAD_LETTER_BYTES_MAX", 3)
+    monkeypatch.setattr(store, "DEAD_LETTERS_MAX", 5)
+    monkeypatch.setattr(store, "DEAD_LETTER_BYTES_MAX", 3)
     region.take(*(Message("t", b"%06d" % number) for number in range(12)))
     assert region.rows("SELECT payload, bytes FROM dead_letter") == [(b"000", 6)] * 5
     assert region.report().rejected == {"no_batch": 12}
 
 
 def test_hashes_are_bounded_and_older_batches_stay_known(region, monkeypatch) -> None:
-    monkeypatch.setattr(watermarks, "HASHES_MAX", 4)
+    monkeypatch.setattr(store, "HASHES_MAX", 4)
     region.take(*(sent(sequence) for sequence in range(1, 11)))
     assert region.rows("SELECT count(*) FROM hash") == [(4,)]
     assert region.take(sent(1), sent(10)).decided == {"duplicate": 2}
@@ -37,7 +37,7 @@ def test_hashes_are_bounded_and_older_batches_stay_known(region, monkeypatch) ->
 
 
 def test_losses_are_bounded_and_what_is_forgotten_of_them_stays_counted(region, monkeypatch) -> None:
-    monkeypatch.setattr(watermarks, "LOSSES_MAX", 2)
+    monkeypatch.setattr(store, "LOSSES_MAX", 2)
     region.take(*(sent_gap(gap(first, first)) for first in (2, 4, 6, 8)))
     assert region.rows("SELECT first FROM loss") == [(6,), (8,)]
     assert region.lane().lost == {"evicted": sum(map(readings_of, (2, 4, 6, 8)))}
