@@ -69,6 +69,9 @@ def _receiver(receiver: schema.Receiver) -> Iterator[Finding]:
             yield Finding("is needed by the sink postgresql: say how to connect", (connect, sinks))
     elif receiver.postgresql != schema.Postgresql():
         yield Finding('means nothing without sinks = ["postgresql"]: remove it', (("receiver", "postgresql"), sinks))
+    if receiver.source != "kafka" and receiver.kafka != schema.KafkaSource():
+        kafka: Place = ("receiver", "kafka")
+        yield Finding('means nothing without source = "kafka": remove it', (kafka, ("receiver", "source")))
 
 
 def _roles(config: schema.Gateway) -> Iterator[Finding]:

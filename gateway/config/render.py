@@ -81,6 +81,7 @@ _OPTIONAL_TABLES: Final = frozenset(
         "region.nats",
         "region.webhook",
         "receiver",
+        "receiver.kafka",
         "receiver.postgresql",
         "receiver.forward",
         "receiver.forward.events",

@@ -1,17 +1,22 @@
-"""The store and the sinks that a receiver is configured for; what needs an extra of the package is imported then."""
+"""The source, the store and the sinks that a receiver is configured for; an extra of the package is imported then."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.errors import ConfigError
 from gateway.region import watermarks
 from gateway.region.sink.ndjson import NdjsonSink
 from gateway.region.sink.sqlite import SqliteSink
 from gateway.region.watermarks import Watermarks
+from gateway.transport import wire
+from gateway.transport.subscriber import Subscriber, SubscriberOptions
+from gateway.transport.tls import client_context
 
 if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
     from gateway.clock import Clock
@@ -20,6 +25,49 @@ if TYPE_CHECKING:
     from gateway.region.reconcile import Report
     from gateway.region.sink import Sink
     from gateway.region.store import Store
+
+SESSION_EXPIRY_S: Final = 7 * 86400
+KEEP_ALIVE_S: Final = 30.0
+
+_PACKET_OVERHEAD: Final = 4096
+
+
+class Connection(Protocol):
+    """What is acknowledged to."""
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Say something to a node; 0 when there is no room now."""
+
+    def acknowledge(self, packet_ids: Sequence[int]) -> bool:
+        """Let the broker forget these."""
+
+
+class Source(Protocol):
+    """A session with a broker that goes on until it is cancelled."""
+
+    @property
+    def connection(self) -> Connection | None:
+        """The present connection, if there is one."""
+
+    async def run(self) -> None:
+        """Bring what arrives."""
+
+
+def source(
+    options: schema.Receiver,
+    on_packets: Callable[[Any, list[Any]], None],
+    chance: random.Random,
+    on_ready: Callable[[Any], None],
+) -> Source:
+    """Return the session that brings batches. Raises `ConfigError` when its extra is not installed."""
+    if options.source == "mqtt":
+        return Subscriber(_subscriber_options(options), on_packets, chance, on_subscribed=on_ready)
+    try:
+        from gateway.region.kafka_source import KafkaSource  # noqa: PLC0415  # of an extra
+    except ImportError as error:
+        fault = f"the source kafka needs a package that is not installed: {error.name}"
+        raise ConfigError(fault, hint="pip install 'edge-gateway[kafka]'") from error
+    return KafkaSource(options, on_packets, chance, on_ready)
 
 
 def store(options: schema.Receiver) -> Store:
@@ -61,3 +109,18 @@ def _postgresql() -> ModuleType:
         fault = f"the sink postgresql needs a package that is not installed: {error.name}"
         raise ConfigError(fault, hint="pip install 'edge-gateway[postgresql]'") from error
     return postgresql
+
+
+def _subscriber_options(options: schema.Receiver) -> SubscriberOptions:
+    return SubscriberOptions(
+        host=options.host,
+        port=options.usual_port,
+        client_id=f"edge-region-{options.share_group}-{options.name}",
+        filters=((wire.batch_filter(options.topic_prefix, options.share_group), 1),),
+        receive_maximum=options.receive_maximum,
+        keep_alive_s=KEEP_ALIVE_S,
+        session_expiry_s=SESSION_EXPIRY_S,
+        packet_bytes_max=options.batch_bytes_max + _PACKET_OVERHEAD,
+        retain_handling="always",
+        tls=lambda: client_context(options.tls_ca, options.tls_certificate, options.tls_key),
+    )

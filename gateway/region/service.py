@@ -1,4 +1,4 @@
-"""`gateway region run`: the MQTT session of a receiver, and the thread that commits.
+"""`gateway region run`: the session of a receiver with its source, and the thread that commits.
 
     region's broker ─▶ subscriber ─▶ waiting ─▶ intake (worker thread, one transaction per group) ─▶ sinks
            ▲                                           │ committed                └─▶ outboxes ─▶ forwards
@@ -23,8 +23,6 @@ from gateway.region import chosen, receiver
 from gateway.region.forward import Forward
 from gateway.region.intake import Intake, Message
 from gateway.transport import wire
-from gateway.transport.subscriber import Subscriber, SubscriberOptions
-from gateway.transport.tls import client_context
 
 if TYPE_CHECKING:
     import random
@@ -35,19 +33,16 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.config import schema
     from gateway.disk import Disk
+    from gateway.region.chosen import Connection
     from gateway.region.intake import Outcome
-    from gateway.transport.connection import Connection
 
 log = logging.getLogger(__name__)
 
 GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
 """Payload bytes of one transaction; a single larger message still makes one."""
-SESSION_EXPIRY_S: Final = 7 * 86400
-KEEP_ALIVE_S: Final = 30.0
 
 _RETRY_S: Final = 1.0
 _WORDS_RETRY_S: Final = 0.05
-_PACKET_OVERHEAD: Final = 4096
 
 
 class Service:
@@ -70,9 +65,7 @@ class Service:
         self.counts = {"messages": 0, "readings": 0, "groups": 0, "shed": 0}
         self._in_hand = 0
         self._ready: Callable[[], None] | None = None
-        self._subscriber = Subscriber(
-            _subscriber_options(options), self._on_publishes, chance, on_subscribed=self._on_subscribed
-        )
+        self._subscriber = chosen.source(options, self._on_publishes, chance, self._on_subscribed)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Receive until `stop`; `ready` is called when the broker has granted the subscription."""
@@ -221,19 +214,4 @@ async def run(
     log.info(
         "stopped after %(messages)d messages and %(readings)d readings in %(groups)d commits, %(shed)d shed",
         service.counts,
-    )
-
-
-def _subscriber_options(options: schema.Receiver) -> SubscriberOptions:
-    return SubscriberOptions(
-        host=options.host,
-        port=options.port,
-        client_id=f"edge-region-{options.share_group}-{options.name}",
-        filters=((wire.batch_filter(options.topic_prefix, options.share_group), 1),),
-        receive_maximum=options.receive_maximum,
-        keep_alive_s=KEEP_ALIVE_S,
-        session_expiry_s=SESSION_EXPIRY_S,
-        packet_bytes_max=options.batch_bytes_max + _PACKET_OVERHEAD,
-        retain_handling="always",
-        tls=lambda: client_context(options.tls_ca, options.tls_certificate, options.tls_key),
     )

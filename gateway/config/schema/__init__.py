@@ -16,7 +16,7 @@ from gateway.config.schema.kafka import Kafka
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.peer import Events, Peer
-from gateway.config.schema.receiver import Forward, Postgresql, Receiver
+from gateway.config.schema.receiver import Forward, KafkaSource, Postgresql, Receiver
 from gateway.config.schema.region import Link, Region
 from gateway.config.schema.route import (
     Avro,
@@ -53,6 +53,7 @@ __all__ = [
     "Gateway",
     "Journal",
     "Kafka",
+    "KafkaSource",
     "Lane",
     "Limit",
     "Line",
@@ -145,6 +146,7 @@ PATH_OPTIONS: Final = frozenset(
         "receiver.tls_certificate",
         "receiver.tls_key",
         "receiver.state_folder",
+        "receiver.kafka.password_file",
         "receiver.postgresql.password_file",
         "receiver.forward.tls_ca",
         "receiver.forward.tls_certificate",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import field
 
-from gateway.config.schema.peer import Peer
+from gateway.config.schema.peer import USUAL_PORTS, Peer
 from gateway.config.section import GIB, KIB, MIB, SIZE, Name, Section, option
 
 
@@ -38,17 +38,41 @@ class Postgresql(Section, frozen=True, kw_only=True):
     schema: Annotated[Name, option("Schema that holds the tables; made where it is missing.")] = "edge"
 
 
+class KafkaSource(Section, frozen=True, kw_only=True):
+    """Where batches come from, where `source` is kafka."""
+
+    topic: Annotated[str, option("Topic with the nodes' batches; a regular expression where it begins with ^.")] = (
+        "edge"
+    )
+    servers: Annotated[
+        tuple[str, ...], option("Further brokers to begin with, as host:port, beside `host` and `port`.")
+    ] = ()
+    username: Annotated[str, option("User name at the brokers, where they want one.")] = ""
+    password_file: Annotated[str, option("File with the password to `username`.")] = ""
+    sasl: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
+        option("How `username` and its password are shown, within TLS."),
+    ] = "SCRAM-SHA-512"
+
+
 class Receiver(Section, frozen=True, kw_only=True):
     """The central side: `gateway region run`."""
 
     name: Annotated[Name, option("Name of this receiver, part of its MQTT client id.")] = "receiver"
-    host: Annotated[str, option("Host name of the region's MQTT 5 broker; its certificate must name it.")] = "localhost"
-    port: Annotated[int, option("TCP port of the region's broker.", low=1, high=65535)] = 8883
+    source: Annotated[
+        Literal["mqtt", "kafka"],
+        option("Where batches come from: a shared subscription, or a consumer group of Kafka."),
+    ] = "mqtt"
+    host: Annotated[str, option("Host name of the region's broker; its certificate must name it.")] = "localhost"
+    port: Annotated[
+        int, option("TCP port of the region's broker; 0 means the usual one: 8883, kafka 9093.", low=0, high=65535)
+    ] = 0
+    kafka: Annotated[KafkaSource, option("Apache Kafka.")] = field(default_factory=KafkaSource)
     tls_ca: Annotated[str, option("PEM file of the only CA that may have signed the broker's certificate.")]
     tls_certificate: Annotated[str, option("PEM file of the receiver's certificate.")]
     tls_key: Annotated[str, option("PEM file of the key to `tls_certificate`.")]
     topic_prefix: Annotated[str, option("First levels of all topics at the region.")] = "edge/v1"
-    share_group: Annotated[Name, option("Shared subscription group; receivers of one group divide the batches.")] = (
+    share_group: Annotated[Name, option("Group of the subscription; receivers of one group divide the batches.")] = (
         "receivers"
     )
     state_folder: Annotated[str, option("Folder for watermarks and sinks.")] = "/var/lib/edge-region"
@@ -70,3 +94,8 @@ class Receiver(Section, frozen=True, kw_only=True):
         32 * MIB
     )
     forward: Annotated[tuple[Forward, ...], option("Brokers and servers that readings are handed on to.")] = ()
+
+    @property
+    def usual_port(self) -> int:
+        """The port that is meant: `port`, or the usual one."""
+        return self.port or USUAL_PORTS[self.source]

@@ -286,6 +286,7 @@ def test_every_option_that_names_a_file_is_resolved() -> None:
         "region.webhook": schema.Webhook,
         "receiver": schema.Receiver,
         "receiver.postgresql": schema.Postgresql,
+        "receiver.kafka": schema.KafkaSource,
         "receiver.forward": schema.Forward,
         "receiver.forward.webhook": schema.Webhook,
         "route.avro": schema.Avro,
