@@ -168,13 +168,19 @@ class FaultProxy:
             while True:
                 client, _ = await loop.sock_accept(listener)
                 self.connects.append(time.monotonic())
-                task = asyncio.ensure_future(self._serve(client))
+                pair = _Pair(client)
+                self._pairs.add(pair)
+                task = asyncio.ensure_future(self._serve(pair))
                 serving.add(task)
                 task.add_done_callback(serving.discard)
+                # However it ends, also when it is cancelled before its first step or again in its last one.
+                task.add_done_callback(lambda _, pair=pair: self._closed(pair))
 
-    async def _serve(self, client: socket.socket) -> None:
-        pair = _Pair(client)
-        self._pairs.add(pair)
+    def _closed(self, pair: _Pair) -> None:
+        pair.close()
+        self._pairs.discard(pair)
+
+    async def _serve(self, pair: _Pair) -> None:
         work = asyncio.ensure_future(self._work(pair))
         over = asyncio.ensure_future(pair.over.wait())
         try:
@@ -183,8 +189,6 @@ class FaultProxy:
             for task in (work, over):
                 task.cancel()
             await asyncio.gather(work, over, return_exceptions=True)  # a side that is gone ends the other one
-            pair.close()
-            self._pairs.discard(pair)
 
     async def _work(self, pair: _Pair) -> None:
         if any(manner.is_black for manner in self._manners.values()):
