@@ -1,9 +1,10 @@
 """How fast the receiver makes batches durable: verify, decide, expand, write, commit.
 
-A backlog of sealed batches goes through the receiver's intake in groups, once with each sink and once with both, into a
-folder of its own. The baseline has the readings as Python rows before its clock starts and does nothing but write them
-in the same groups with the same durability: `executemany` into the same table for SQLite, lines by the same encoder and
-an fdatasync for NDJSON. So the ratio is what verifying, unpacking and keeping books costs on top of the bare write.
+A backlog of sealed batches goes through the receiver's intake in groups, with each sink and with two, into a folder of
+its own. The baseline has the readings as Python rows before its clock starts and does nothing but write them in the
+same groups with the same durability: `executemany` into the same table for SQLite, lines by the same encoder and an
+fdatasync for NDJSON, the driver's own COPY, row by row, for a real PostgreSQL on this machine. So the ratio is what
+verifying, unpacking and keeping books costs on top of the bare write.
 Rounds alternate and the fastest counts; a run that did not write every reading fails.
 """
 
@@ -17,19 +18,25 @@ import time
 from pathlib import Path
 
 import msgspec
+import psycopg
 
 from benchmarks.batch import random_walk
 from gateway.batch import envelope
 from gateway.batch.decode import decode
 from gateway.clock import Clock
+from gateway.demo.pki import write_pki
 from gateway.disk import Disk
-from gateway.region import watermarks
+from gateway.region import postgresql, watermarks
 from gateway.region.intake import Intake
+from gateway.region.postgresql import PostgresqlStore
 from gateway.region.sink.ndjson import NdjsonSink
+from gateway.region.sink.postgresql import PostgresqlSink
 from gateway.region.sink.sqlite import SqliteSink
 from gateway.region.watermarks import Watermarks
 from tests.support.batches import open_batch
+from tests.support.postgresql import PASSWORD, Postgresql
 from tests.support.receiving import PREFIX, message
+from tests.support.site import region_tls
 
 BATCHES = 24
 GROUP = 8
@@ -40,6 +47,14 @@ INSERT = "INSERT INTO reading (node, topic, field, time_ns, value, is_bool) VALU
 
 
 def run() -> list[dict]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_pki(folder / "pki")
+        with Postgresql(folder / "server", **region_tls(folder / "pki")) as server:
+            return measured(server)
+
+
+def measured(server: Postgresql) -> list[dict]:
     sealed = backlog()
     groups = [[message(one) for one in sealed[begin : begin + GROUP]] for begin in range(0, BATCHES, GROUP)]
     rows = [[row for one in group for row in rows_of(one.payload)] for group in groups]
@@ -48,6 +63,8 @@ def run() -> list[dict]:
         "sqlite": lambda folder: receiver(folder, groups, count, ("sqlite",)),
         "ndjson": lambda folder: receiver(folder, groups, count, ("ndjson",)),
         "both sinks": lambda folder: receiver(folder, groups, count, ("sqlite", "ndjson")),
+        "postgresql": lambda _: receiver_on(server, groups, count),
+        "bare copy": lambda _: bare_copy(server, rows),
         "bare sqlite": lambda folder: bare_sqlite(folder, rows),
         "bare ndjson": lambda folder: bare_ndjson(folder, rows),
     }
@@ -61,6 +78,7 @@ def run() -> list[dict]:
         result("region, sqlite sink, against bare executemany", count, seconds["sqlite"], seconds["bare sqlite"], 0.7),
         result("region, ndjson sink, against bare lines", count, seconds["ndjson"], seconds["bare ndjson"], None),
         result("region, both sinks, against both bare", count, seconds["both sinks"], both, None),
+        result("region, postgresql, against bare COPY", count, seconds["postgresql"], seconds["bare copy"], None),
     ]
 
 
@@ -108,6 +126,34 @@ def receiver(folder: Path, groups: list, count: int, names: tuple[str, ...]) -> 
     (lane,) = watermarks.report(folder).lanes
     assert (lane.received, lane.unaccounted) == (count, 0)
     return seconds
+
+
+def receiver_on(server: Postgresql, groups: list, count: int) -> float:
+    """Return the seconds of the same work on PostgreSQL."""
+    server.do("DROP SCHEMA IF EXISTS edge CASCADE")
+    store = PostgresqlStore(server.options)
+    intake = Intake(store, [PostgresqlSink()], Clock(), PREFIX)
+    started = time.perf_counter()
+    for group in groups:
+        assert intake.take(group).decided == {"fresh": len(group)}
+    seconds = time.perf_counter() - started
+    store.close()
+    (lane,) = postgresql.report(server.options).lanes
+    assert (lane.received, lane.unaccounted) == (count, 0)
+    return seconds
+
+
+def bare_copy(server: Postgresql, groups: list[list[tuple]]) -> float:
+    server.do("DROP TABLE IF EXISTS bare")
+    server.do("CREATE TABLE bare (node text, topic text, field text, time_ns bigint, value double precision)")
+    with psycopg.connect(server.options.connect, password=PASSWORD) as connection:
+        started = time.perf_counter()
+        for rows in groups:
+            with connection.cursor().copy("COPY bare FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row[:5])
+            connection.commit()
+        return time.perf_counter() - started
 
 
 def bare_sqlite(folder: Path, groups: list[list[tuple]]) -> float:
