@@ -1,4 +1,4 @@
-"""`gateway region run`, `status` and `audit`: the central side."""
+"""`gateway region run`, `status`, `audit` and `dead`: the central side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.cli import EX_NO, EX_OK, shown
+from gateway.cli import EX_NO, EX_OK, dead_letters, shown
 from gateway.clock import Clock
 from gateway.config.load import load
 from gateway.disk import Disk
@@ -34,12 +34,15 @@ def register(parser: argparse.ArgumentParser) -> None:
     for name, sentence in (
         ("run", "receive until a signal"),
         ("status", "show what was received, and what was not"),
+        ("dead", "look at what could not be taken, let it be taken in again, or remove it"),
         ("audit", "say what became of everything that is not there; exit code 1 when a person is needed"),
     ):
         action = actions.add_parser(name, help=sentence)
         action.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the configuration file")
         if name != "run":
             action.add_argument("--json", action="store_true", help="print JSON")
+        if name == "dead":
+            dead_letters.register(action)
         if name == "audit":
             told = "what `gateway status --json` of a node printed; may be given again"
             action.add_argument("--node", type=Path, action="append", default=[], metavar="FILE", help=told)
@@ -53,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         report = chosen.report(options)
         print(msgspec.json.encode(report).decode() if arguments.json else table(report))
         return EX_OK
+    if arguments.action == "dead":
+        return dead_letters.run(options, arguments)
     if arguments.action == "audit":
         return _audit(options, arguments)
     log.setup()

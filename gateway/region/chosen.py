@@ -17,6 +17,7 @@ from gateway.transport.tls import client_context
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
     from gateway.clock import Clock
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.disk import Disk
     from gateway.region.reconcile import Report
     from gateway.region.sink import Sink
-    from gateway.region.store import Store
+    from gateway.region.store import Database, Store
 
 SESSION_EXPIRY_S: Final = 7 * 86400
 KEEP_ALIVE_S: Final = 30.0
@@ -100,6 +101,14 @@ def report(options: schema.Receiver) -> Report:
         found: Report = _postgresql().report(options.postgresql)
         return found
     return watermarks.report(Path(options.state_folder))
+
+
+def editing(options: schema.Receiver) -> AbstractContextManager[Database]:
+    """Give a transaction on the store of a receiver, running or not. Raises as `store` does."""
+    if "postgresql" in options.sinks:
+        found: AbstractContextManager[Database] = _postgresql().editing(options.postgresql)
+        return found
+    return watermarks.editing(Path(options.state_folder))
 
 
 def _postgresql() -> ModuleType:

@@ -23,6 +23,7 @@ from gateway.mirror.place import Place
 from gateway.mirror.refusals import Refusals
 from gateway.mirror.shipment import Shipper
 from gateway.model import SealedBatch
+from gateway.region.dead_letters import OF_FORWARDS
 from gateway.region.outbox import Outbox
 from gateway.transport.contract import until_it_fails
 
@@ -41,7 +42,6 @@ log = logging.getLogger(__name__)
 GROUP_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of the envelopes that are under way together; a larger one goes alone."""
 PROBE_S: Final = 10.0
-REFUSED: Final = "refused_by_forward"
 
 _NS: Final = 10**9
 
@@ -170,7 +170,7 @@ class Forward:
         self.outbox.remove(transaction, group)
         for message, reason in refused:
             topic = f"{self._options.name}/{message.id}"
-            self._store.bury(self._clock.wall_ns(), topic, REFUSED, reason, message.payload)
+            self._store.bury(self._clock.wall_ns(), topic, OF_FORWARDS, reason, message.payload)
 
     async def _in_worker(self, work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401  # what `work` returns
         def within() -> Any:  # noqa: ANN401  # what `work` returns

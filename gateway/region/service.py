@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
-from gateway.region import chosen, receiver
+from gateway.region import chosen, dead_letters, receiver
 from gateway.region.forward import Forward
 from gateway.region.intake import Intake, Message
 from gateway.transport import wire
@@ -40,6 +40,10 @@ log = logging.getLogger(__name__)
 
 GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
 """Payload bytes of one transaction; a single larger message still makes one."""
+
+REDRIVE_S: Final = 2.0
+"""Time between two looks for dead letters that are to be taken in again."""
+REDRIVEN_AT_ONCE: Final = 20
 
 _RETRY_S: Final = 1.0
 _WORDS_RETRY_S: Final = 0.05
@@ -75,6 +79,7 @@ class Service:
             handing_on = [
                 group.create_task(one.run(), name=f"forward {number}") for number, one in enumerate(self._forwards)
             ]
+            handing_on.append(group.create_task(self._redrive(), name="redrive"))
             while not self._stopping:
                 if self._waiting:
                     await self._take_group()
@@ -173,6 +178,31 @@ class Service:
                 if name.startswith("rejected."):
                     log.warning("%d messages are not taken (%s): see `gateway region status`", number, name[9:])
             return outcome
+
+    async def _redrive(self) -> None:
+        """Take in again, now and then, the dead letters that a person has marked; then forget them."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                taken = await loop.run_in_executor(self._worker, self._take_marked)
+            except StoreError as error:
+                log.warning("dead letters cannot be taken in again: %s", error)
+                taken = 0
+            if taken:
+                log.info("%d dead letters were taken in again", taken)
+                for forward in self._forwards:
+                    forward.notify()
+            else:
+                await asyncio.sleep(REDRIVE_S)
+
+    def _take_marked(self) -> int:
+        with self._store.transaction() as transaction:
+            marked = dead_letters.marked(transaction, REDRIVEN_AT_ONCE)
+        for number, topic, payload in marked:
+            self._intake.take([Message(topic, payload)])
+            with self._store.transaction() as transaction:
+                dead_letters.remove(transaction, [number])
+        return len(marked)
 
     def _add_word(self, node: str, word: wire.Acknowledgement) -> None:
         key = (node, word.lane, word.epoch)

@@ -98,5 +98,19 @@ def report(folder: Path) -> Report:
         ) from error
 
 
+@contextlib.contextmanager
+def editing(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Give a transaction beside a receiver that may run. Raises `StoreError`."""
+    path = folder / FILE_NAME
+    try:
+        with contextlib.closing(_connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+            db.execute("COMMIT")
+    except sqlite3.Error as error:
+        hint = "has `gateway region run` ever run with this configuration?"
+        raise StoreError(f"cannot change {path}: {error}", hint=hint) from error
+
+
 def _connect(target: str, *, uri: bool) -> sqlite3.Connection:
     return sqlite3.connect(target, uri=uri, isolation_level=None, check_same_thread=False, timeout=10.0)

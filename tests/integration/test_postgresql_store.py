@@ -18,7 +18,7 @@ from gateway.batch import envelope
 from gateway.config import schema
 from gateway.demo.pki import write_pki
 from gateway.errors import StoreError
-from gateway.region import postgresql
+from gateway.region import dead_letters, postgresql
 from gateway.region.intake import Intake, Message
 from gateway.region.outbox import Outbox
 from gateway.region.postgresql import PostgresqlStore
@@ -203,6 +203,21 @@ def test_a_server_that_may_forget_is_refused(server: Postgresql, options: schema
     with store.transaction():
         pass
     store.close()
+
+
+def test_dead_letters_are_marked_and_removed_beside_a_receiver(options: schema.Postgresql) -> None:
+    store = PostgresqlStore(options)
+    intake(store).take([Message(f"{PREFIX}/node/telemetry/batch", b"garbage")])
+    with postgresql.editing(options) as transaction:
+        (letter,) = dead_letters.listed(transaction)
+        assert (letter.reason, letter.why_not) == ("no_batch", "")
+        dead_letters.mark(transaction, [letter.id])
+    with store.transaction() as transaction:
+        assert dead_letters.marked(transaction, 10) == [(letter.id, letter.topic, b"garbage")]
+        dead_letters.remove(transaction, [letter.id])
+    store.close()
+    with postgresql.editing(options) as transaction:
+        assert not dead_letters.listed(transaction)
 
 
 def test_an_outbox_in_postgresql_gives_back_what_was_put_in(options: schema.Postgresql) -> None:
