@@ -62,13 +62,16 @@ def _receiver(receiver: schema.Receiver) -> Iterator[Finding]:
     for number, forward in enumerate(receiver.forward):
         yield from peer_findings(forward, (*forwards, number))
     if "postgresql" in receiver.sinks:
-        if len(receiver.sinks) > 1:
-            sentence = "postgresql holds the watermarks as well, so no other sink can be exact beside it"
-            yield Finding(f"{sentence}: remove the others, or hand on to them with [[receiver.forward]]", (sinks,))
+        others = {"ndjson", "sqlite"} & set(receiver.sinks)
+        if others:
+            sentence = f"postgresql holds the watermarks as well, and {min(others)} needs them in SQLite"
+            yield Finding(f"{sentence}: remove one of the two", (sinks,))
         if not receiver.postgresql.connect:
             yield Finding("is needed by the sink postgresql: say how to connect", (connect, sinks))
     elif receiver.postgresql != schema.Postgresql():
         yield Finding('means nothing without sinks = ["postgresql"]: remove it', (("receiver", "postgresql"), sinks))
+    if "parquet" not in receiver.sinks and receiver.parquet != schema.Parquet():
+        yield Finding("means nothing without the sink parquet: add it, or remove it", (("receiver", "parquet"), sinks))
     if receiver.source != "kafka" and receiver.kafka != schema.KafkaSource():
         kafka: Place = ("receiver", "kafka")
         yield Finding('means nothing without source = "kafka": remove it', (kafka, ("receiver", "source")))

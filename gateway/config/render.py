@@ -83,6 +83,7 @@ _OPTIONAL_TABLES: Final = frozenset(
         "receiver",
         "receiver.kafka",
         "receiver.postgresql",
+        "receiver.parquet",
         "receiver.forward",
         "receiver.forward.events",
         "receiver.forward.amqp",

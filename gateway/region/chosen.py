@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.errors import ConfigError
 from gateway.region import watermarks
+from gateway.region.forward import Forward
 from gateway.region.sink.ndjson import NdjsonSink
 from gateway.region.sink.sqlite import SqliteSink
 from gateway.region.watermarks import Watermarks
@@ -17,12 +18,14 @@ from gateway.transport.tls import client_context
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
+    from concurrent.futures import ThreadPoolExecutor
     from contextlib import AbstractContextManager
     from types import ModuleType
 
     from gateway.clock import Clock
     from gateway.config import schema
     from gateway.disk import Disk
+    from gateway.region.outbox import Outbox
     from gateway.region.reconcile import Report
     from gateway.region.sink import Sink
     from gateway.region.store import Database, Store
@@ -52,6 +55,21 @@ class Source(Protocol):
 
     async def run(self) -> None:
         """Bring what arrives."""
+
+
+class Behind(Protocol):
+    """Whoever takes from an outbox what was committed, and brings it on in its own time."""
+
+    outbox: Outbox
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+    def notify(self) -> None:
+        """Hear that something was committed."""
+
+    def close(self) -> None:
+        """Let go of threads; after `run` has ended."""
 
 
 def source(
@@ -92,6 +110,22 @@ def sinks(options: schema.Receiver, disk: Disk, clock: Clock) -> list[Sink]:
                 from gateway.region.sink.postgresql import PostgresqlSink  # noqa: PLC0415  # of an extra
 
                 made.append(PostgresqlSink())
+    return made
+
+
+def behind(
+    options: schema.Receiver, store: Store, worker: ThreadPoolExecutor, disk: Disk, clock: Clock, chance: random.Random
+) -> list[Behind]:
+    """Return what works from outboxes. Raises `ConfigError` when an extra is not installed."""
+    made: list[Behind] = [Forward(one, options.name, store, worker, clock, chance) for one in options.forward]
+    if "parquet" in options.sinks:
+        try:
+            from gateway.region.parquet import ParquetFiles  # noqa: PLC0415  # of an extra
+        except ImportError as error:
+            fault = f"the sink parquet needs a package that is not installed: {error.name}"
+            raise ConfigError(fault, hint="pip install 'edge-gateway[parquet]'") from error
+        folder = Path(options.parquet.folder or Path(options.state_folder) / "parquet")
+        made.append(ParquetFiles(options.parquet, folder, store, worker, disk))
     return made
 
 

@@ -167,14 +167,10 @@ class Forward:
         return self.outbox.oldest(transaction, self._options.in_flight_max, GROUP_BYTES_MAX)
 
     def _done(self, transaction: Database, group: Sequence[Waiting], refused: list[tuple[Message, str]]) -> None:
-        self.outbox.remove(transaction, group)
+        self.outbox.remove_to(transaction, group[-1].id)
         for message, reason in refused:
             topic = f"{self._options.name}/{message.id}"
             self._store.bury(self._clock.wall_ns(), topic, OF_FORWARDS, reason, message.payload)
 
     async def _in_worker(self, work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401  # what `work` returns
-        def within() -> Any:  # noqa: ANN401  # what `work` returns
-            with self._store.transaction() as transaction:
-                return work(transaction, *arguments)
-
-        return await asyncio.get_running_loop().run_in_executor(self._worker, within)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._store.within, work, *arguments)

@@ -27,7 +27,7 @@ class Waiting(NamedTuple):
 
 
 class Outbox:
-    """A sink for what the receiver commits, and the place where `forward` takes it from."""
+    """A sink for what the receiver commits, and the place from which it is taken by whoever hands it on."""
 
     def __init__(self, forward: str, bytes_max: int) -> None:
         self._forward = forward
@@ -75,10 +75,13 @@ class Outbox:
             found.append(Waiting(number, envelope))
         return found
 
-    def remove(self, transaction: Database, done: Sequence[Waiting]) -> None:
-        """Forget what was handed on."""
-        transaction.executemany("DELETE FROM outbox WHERE id = ?", ((one.id,) for one in done))
-        self._resize(transaction, -len(done), -sum(len(one.envelope) for one in done))
+    def remove_to(self, transaction: Database, last: int) -> None:
+        """Forget what was handed on: all up to this id."""
+        given = (self._forward, last)
+        query = "SELECT count(*), coalesce(sum(length(envelope)), 0) FROM outbox WHERE forward = ? AND id <= ?"
+        messages, size = transaction.execute(query, given).fetchone()
+        transaction.execute("DELETE FROM outbox WHERE forward = ? AND id <= ?", given)
+        self._resize(transaction, -int(messages), -int(size))
 
     def _resize(self, transaction: Database, messages: int, size: int) -> None:
         transaction.execute(

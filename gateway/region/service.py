@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
 from gateway.region import chosen, dead_letters, receiver
-from gateway.region.forward import Forward
 from gateway.region.intake import Intake, Message
 from gateway.transport import wire
 
@@ -56,10 +55,8 @@ class Service:
         self._options = options
         self._store = chosen.store(options)
         self._worker = ThreadPoolExecutor(1, "region")
-        self._forwards = [
-            Forward(one, options.name, self._store, self._worker, clock, chance) for one in options.forward
-        ]
-        self._sinks = [*chosen.sinks(options, disk, clock), *(one.outbox for one in self._forwards)]
+        self._behind = chosen.behind(options, self._store, self._worker, disk, clock, chance)
+        self._sinks = [*chosen.sinks(options, disk, clock), *(one.outbox for one in self._behind)]
         self._intake = Intake(self._store, self._sinks, clock, options.topic_prefix)
         self._waiting: list[tuple[Connection, Message, int]] = []
         self._words: dict[tuple[str, str, int], wire.Acknowledgement] = {}
@@ -77,7 +74,7 @@ class Service:
         async with asyncio.TaskGroup() as group:
             session = group.create_task(self._subscriber.run(), name="subscriber")
             handing_on = [
-                group.create_task(one.run(), name=f"forward {number}") for number, one in enumerate(self._forwards)
+                group.create_task(one.run(), name=f"forward {number}") for number, one in enumerate(self._behind)
             ]
             handing_on.append(group.create_task(self._redrive(), name="redrive"))
             while not self._stopping:
@@ -97,8 +94,8 @@ class Service:
     def close(self) -> None:
         """Let go of threads and files; after `run` has ended."""
         self._worker.shutdown(wait=True, cancel_futures=True)
-        for forward in self._forwards:
-            forward.close()
+        for one in self._behind:
+            one.close()
         for sink in self._sinks:
             sink.close()
         self._store.close()
@@ -143,8 +140,8 @@ class Service:
             self._add_word(node, word)
         self._say()
         self._acknowledge(group)
-        for forward in self._forwards:
-            forward.notify()
+        for one in self._behind:
+            one.notify()
         self.counts["groups"] += 1
         self.counts["messages"] += len(group)
         self.counts["readings"] += outcome.readings
@@ -190,8 +187,8 @@ class Service:
                 taken = 0
             if taken:
                 log.info("%d dead letters were taken in again", taken)
-                for forward in self._forwards:
-                    forward.notify()
+                for one in self._behind:
+                    one.notify()
             else:
                 await asyncio.sleep(REDRIVE_S)
 

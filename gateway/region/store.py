@@ -13,7 +13,7 @@ is (`gateway.region.watermarks`, `gateway.region.postgresql`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -21,10 +21,12 @@ from gateway.region.receiver import Lane, Loss, Run
 from gateway.region.reconcile import LaneReport, Report, reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from gateway.model import Ledger
+
+Found = TypeVar("Found")
 
 SCHEMA_VERSION: Final = 1
 HASHES_MAX: Final = 1024
@@ -97,6 +99,11 @@ class Store:
     def transaction(self) -> AbstractContextManager[Database]:
         """Commit what is done inside, durably, or nothing of it; the database's errors become `StoreError`."""
         raise NotImplementedError
+
+    def within(self, work: Callable[..., Found], *arguments: object) -> Found:
+        """Return what `work(transaction, *arguments)` returns, in a transaction of its own."""
+        with self.transaction() as transaction:
+            return work(transaction, *arguments)
 
     def close(self) -> None:
         """Let go of the database."""

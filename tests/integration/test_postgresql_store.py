@@ -226,7 +226,7 @@ def test_an_outbox_in_postgresql_gives_back_what_was_put_in(options: schema.Post
     intake(store, outbox).take(MESSAGES[:3])
     with store.transaction() as transaction:
         waiting = outbox.oldest(transaction, 10, 1 << 20)
-        outbox.remove(transaction, waiting[:2])
+        outbox.remove_to(transaction, waiting[1].id)
     assert [one.envelope for one in waiting] == [one.payload for one in MESSAGES[:3]]
     store.close()
     assert postgresql.report(options).outboxes == {"away": {"messages": 1, "bytes": len(MESSAGES[2].payload)}}

@@ -16,7 +16,7 @@ from gateway.config.schema.kafka import Kafka
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.peer import Events, Peer
-from gateway.config.schema.receiver import Forward, KafkaSource, Postgresql, Receiver
+from gateway.config.schema.receiver import Forward, KafkaSource, Parquet, Postgresql, Receiver
 from gateway.config.schema.region import Link, Region
 from gateway.config.schema.route import (
     Avro,
@@ -60,6 +60,7 @@ __all__ = [
     "Link",
     "Nats",
     "Node",
+    "Parquet",
     "Peer",
     "Postgresql",
     "Pressure",
@@ -148,6 +149,7 @@ PATH_OPTIONS: Final = frozenset(
         "receiver.state_folder",
         "receiver.kafka.password_file",
         "receiver.postgresql.password_file",
+        "receiver.parquet.folder",
         "receiver.forward.tls_ca",
         "receiver.forward.tls_certificate",
         "receiver.forward.tls_key",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from gateway.config.schema.peer import USUAL_PORTS, Peer
-from gateway.config.section import GIB, KIB, MIB, SIZE, Name, Section, option
+from gateway.config.section import DURATION, GIB, KIB, MIB, SIZE, Name, S, Section, option
 
 
 class Forward(Peer, frozen=True, kw_only=True):
@@ -55,6 +55,27 @@ class KafkaSource(Section, frozen=True, kw_only=True):
     ] = "SCRAM-SHA-512"
 
 
+class Parquet(Section, frozen=True, kw_only=True):
+    """How Parquet files are written, where `sinks` has parquet."""
+
+    folder: Annotated[str, option("Folder of the files; empty means parquet in `state_folder`.")] = ""
+    rows_max: Annotated[int, option("Readings that make a file.", unit="readings", low=1000, high=50_000_000)] = (
+        1_000_000
+    )
+    interval_ns: Annotated[
+        int, option("How long a reading waits for its file at most.", unit=DURATION, low=S, high=86400 * S)
+    ] = 300 * S
+    outbox_bytes_max: Annotated[
+        int,
+        option(
+            "Disk for batches that wait for their file; when it is used up, the receiver takes nothing new.",
+            unit=SIZE,
+            low=MIB,
+            high=1024 * GIB,
+        ),
+    ] = GIB
+
+
 class Receiver(Section, frozen=True, kw_only=True):
     """The central side: `gateway region run`."""
 
@@ -77,9 +98,10 @@ class Receiver(Section, frozen=True, kw_only=True):
     )
     state_folder: Annotated[str, option("Folder for watermarks and sinks.")] = "/var/lib/edge-region"
     sinks: Annotated[
-        tuple[Literal["ndjson", "sqlite", "postgresql"], ...],
-        option("Where readings go: NDJSON files, a table beside the watermarks in SQLite, or both in PostgreSQL."),
+        tuple[Literal["ndjson", "sqlite", "postgresql", "parquet"], ...],
+        option("Where readings go: NDJSON or Parquet files, a table beside the watermarks in SQLite or PostgreSQL."),
     ] = ("sqlite",)
+    parquet: Annotated[Parquet, option("Parquet.")] = field(default_factory=Parquet)
     postgresql: Annotated[Postgresql, option("PostgreSQL.")] = field(default_factory=Postgresql)
     receive_maximum: Annotated[
         int,

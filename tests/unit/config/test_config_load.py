@@ -277,7 +277,7 @@ def test_a_file_is_loaded_with_paths_from_its_own_folder(tmp_path, monkeypatch) 
 
 
 def test_every_option_that_names_a_file_is_resolved() -> None:
-    ends = ("_folder", "_file", "_socket", "tls_ca", "tls_certificate", "tls_key")
+    ends = ("folder", "_file", "_socket", "tls_ca", "tls_certificate", "tls_key")
     sections = {
         "node": schema.Node,
         "broker": schema.Broker,
@@ -287,6 +287,7 @@ def test_every_option_that_names_a_file_is_resolved() -> None:
         "receiver": schema.Receiver,
         "receiver.postgresql": schema.Postgresql,
         "receiver.kafka": schema.KafkaSource,
+        "receiver.parquet": schema.Parquet,
         "receiver.forward": schema.Forward,
         "receiver.forward.webhook": schema.Webhook,
         "route.avro": schema.Avro,
