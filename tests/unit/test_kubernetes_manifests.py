@@ -7,6 +7,7 @@ and a new release; KEDA's against `tests/fixtures/keda.json`, which says where i
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -235,3 +236,23 @@ def test_the_scaler_scales_what_is_there_and_nothing_else_sets_the_number(way: s
     assert (found["apiVersion"], found["metadata"]["name"]) == (target["apiVersion"], target["name"])
     assert "replicas" not in found["spec"]
     assert scaled["spec"]["minReplicaCount"] >= 1, "with none, nobody would say what is missing"
+
+
+def test_a_node_of_the_page_publishes_where_its_receiver_listens() -> None:
+    page = (ROOT / "docs" / "receivers" / "kubernetes.md").read_text("utf-8")
+    (prefix,) = re.findall(r'^topic_prefix = "(.*)"$', page, re.MULTILINE)
+    assert prefix == receiver("mqtt-sqlite").topic_prefix.replace("receiver-0", "receiver-1")
+    (script,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    (stateful,) = of_way("mqtt-sqlite", "StatefulSet")
+    pods = {f"receiver-{number}" for number in range(stateful["spec"]["replicas"])}
+    chosen = [
+        subprocess.run(
+            ["sh", "-ec", script],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={"node": name, "PATH": "/usr/bin:/bin"},
+        ).stdout.strip()
+        for name in map("site-{}".format, range(30))
+    ]
+    assert set(chosen) == pods
