@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -125,7 +126,7 @@ def behind(
             fault = f"the sink parquet needs a package that is not installed: {error.name}"
             raise ConfigError(fault, hint="pip install 'edge-gateway[parquet]'") from error
         folder = Path(options.parquet.folder or Path(options.state_folder) / "parquet")
-        made.append(ParquetFiles(options.parquet, folder, store, worker, disk))
+        made.append(ParquetFiles(options.parquet, options.name, folder, store, worker, disk))
     return made
 
 
@@ -147,11 +148,10 @@ def editing(options: schema.Receiver) -> AbstractContextManager[Database]:
 
 def _postgresql() -> ModuleType:
     try:
-        from gateway.region import postgresql  # noqa: PLC0415  # of an extra
+        return importlib.import_module("gateway.region.postgresql")
     except ImportError as error:
         fault = f"the sink postgresql needs a package that is not installed: {error.name}"
         raise ConfigError(fault, hint="pip install 'edge-gateway[postgresql]'") from error
-    return postgresql
 
 
 def _subscriber_options(options: schema.Receiver) -> SubscriberOptions:

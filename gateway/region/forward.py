@@ -58,7 +58,7 @@ class Forward:
         clock: Clock,
         chance: random.Random,
     ) -> None:
-        self.outbox = Outbox(options.name, options.outbox_bytes_max)
+        self.outbox = Outbox(receiver, options.name, options.outbox_bytes_max)
         self.counts = {"envelopes": 0, "messages": 0, "refused": 0}
         self._options = options
         self._store = store

@@ -27,10 +27,13 @@ class Waiting(NamedTuple):
 
 
 class Outbox:
-    """A sink for what the receiver commits, and the place from which it is taken by whoever hands it on."""
+    """A sink for what the receiver commits, and the place from which it is taken by whoever hands it on.
 
-    def __init__(self, forward: str, bytes_max: int) -> None:
-        self._forward = forward
+    It is of one receiver, also where several share a database: each hands on what it has committed itself.
+    """
+
+    def __init__(self, receiver: str, forward: str, bytes_max: int) -> None:
+        self._forward = f"{receiver}/{forward}"
         self._bytes_max = bytes_max
 
     def prepare(self, transaction: Database) -> None:

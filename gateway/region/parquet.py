@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OUTBOX: Final = "sink parquet"
+OUTBOX: Final = "parquet files"
 """No forward has this name: names have no spaces."""
 GROUP_MAX: Final = 4096
 GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -82,9 +82,15 @@ class ParquetFiles:
     """The writer. `store` is used in `worker` only, the files in a thread of its own."""
 
     def __init__(
-        self, options: schema.Parquet, folder: Path, store: Store, worker: ThreadPoolExecutor, disk: Disk
+        self,
+        options: schema.Parquet,
+        receiver: str,
+        folder: Path,
+        store: Store,
+        worker: ThreadPoolExecutor,
+        disk: Disk,
     ) -> None:
-        self.outbox = Outbox(OUTBOX, options.outbox_bytes_max)
+        self.outbox = Outbox(receiver, OUTBOX, options.outbox_bytes_max)
         self.counts = {"files": 0, "readings": 0}
         self._options = options
         self._folder = folder

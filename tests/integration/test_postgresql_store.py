@@ -220,13 +220,17 @@ def test_dead_letters_are_marked_and_removed_beside_a_receiver(options: schema.P
         assert not dead_letters.listed(transaction)
 
 
-def test_an_outbox_in_postgresql_gives_back_what_was_put_in(options: schema.Postgresql) -> None:
+def test_an_outbox_in_postgresql_gives_back_what_its_own_receiver_put_in(options: schema.Postgresql) -> None:
     store = PostgresqlStore(options)
-    outbox = Outbox("away", 1 << 20)
+    outbox, other = (Outbox(receiver, "away", 1 << 20) for receiver in ("one", "two"))
     intake(store, outbox).take(MESSAGES[:3])
+    intake(store, other).take(MESSAGES[3:4])
     with store.transaction() as transaction:
         waiting = outbox.oldest(transaction, 10, 1 << 20)
         outbox.remove_to(transaction, waiting[1].id)
     assert [one.envelope for one in waiting] == [one.payload for one in MESSAGES[:3]]
     store.close()
-    assert postgresql.report(options).outboxes == {"away": {"messages": 1, "bytes": len(MESSAGES[2].payload)}}
+    assert postgresql.report(options).outboxes == {
+        "one/away": {"messages": 1, "bytes": len(MESSAGES[2].payload)},
+        "two/away": {"messages": 1, "bytes": len(MESSAGES[3].payload)},
+    }

@@ -45,14 +45,14 @@ class Writer:
         self._files = files
         self._store = Watermarks(folder)
         self._worker = ThreadPoolExecutor(1)
-        self._parquet = ParquetFiles(options, files, self._store, self._worker, disk)
+        self._parquet = ParquetFiles(options, "centre", files, self._store, self._worker, disk)
         self._intake = Intake(self._store, [self._parquet.outbox], StoppedClock(), PREFIX)
 
     def take(self, *messages: Message) -> None:
         self._intake.take(messages)
 
     def waiting(self) -> int:
-        return watermarks.report(self.folder).outboxes[OUTBOX]["messages"]
+        return watermarks.report(self.folder).outboxes[f"centre/{OUTBOX}"]["messages"]
 
     async def work(self, *, leaves: int = 0) -> None:
         """Run until so many envelopes wait; ends when the power is cut."""
