@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from gateway.config import schema
     from gateway.transport.contract import Message
     from gateway.transport.credentials import Credentials
-
-log = logging.getLogger(__name__)
 
 CONNECT_S: Final = 10.0
 SET_BYTES_MAX: Final = 512 * 1024
