@@ -228,8 +228,11 @@ class Service:
 async def run(
     options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random, ready: Callable[[], None]
 ) -> None:
-    """Run one receiver until SIGTERM or SIGINT. Raises `StoreError` when its folder cannot be used."""
-    service = Service(options, disk, clock, chance)
+    """Run one receiver until SIGTERM or SIGINT. Raises `StoreError` when its folder cannot be used.
+
+    A database that is away is waited for: whatever started the receiver need not know in which order.
+    """
+    service = await _opened(options, disk, clock, chance)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
@@ -241,3 +244,17 @@ async def run(
         "stopped after %(messages)d messages and %(readings)d readings in %(groups)d commits, %(shed)d shed",
         service.counts,
     )
+
+
+async def _opened(options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random) -> Service:
+    fault = ""
+    while True:
+        try:
+            return Service(options, disk, clock, chance)
+        except StoreError as error:
+            if "postgresql" not in options.sinks:
+                raise
+            if error.fault != fault:
+                log.error("the receiver cannot start yet, it tries again by itself: %s", error)  # noqa: TRY400
+            fault = error.fault
+        await asyncio.sleep(_RETRY_S)

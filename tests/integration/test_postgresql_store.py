@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 import subprocess
@@ -15,10 +16,12 @@ import msgspec
 import pytest
 
 from gateway.batch import envelope
+from gateway.clock import Clock
 from gateway.config import schema
 from gateway.demo.pki import write_pki
+from gateway.disk import Disk
 from gateway.errors import StoreError
-from gateway.region import dead_letters, postgresql
+from gateway.region import dead_letters, postgresql, service
 from gateway.region.intake import Intake, Message
 from gateway.region.outbox import Outbox
 from gateway.region.postgresql import PostgresqlStore
@@ -188,6 +191,24 @@ def test_a_receiver_killed_at_any_moment_has_written_each_batch_once_or_not(
     (lane,) = postgresql.report(options).lanes
     assert (lane.batches, lane.missing, lane.unaccounted) == (40, 0, 0)
     assert len(server.rows("SELECT 1 FROM reading")) == lane.received
+
+
+async def test_a_receiver_that_starts_before_its_database_waits_for_it(
+    server: Postgresql, options: schema.Postgresql
+) -> None:
+    nowhere = schema.Receiver(
+        host="127.0.0.1", port=1, tls_ca="", tls_certificate="", tls_key="", sinks=("postgresql",), postgresql=options
+    )
+    server.kill()
+    task = asyncio.create_task(service.run(nowhere, Disk(), Clock(), random.Random(1), lambda: None))
+    await asyncio.sleep(1.5)
+    assert not task.done()
+    server.start()
+    async with asyncio.timeout(20.0):
+        while not server.rows("SELECT 1 FROM information_schema.tables WHERE table_name = 'reading'"):  # noqa: ASYNC110  # no event tells
+            await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def test_a_server_that_may_forget_is_refused(server: Postgresql, options: schema.Postgresql) -> None:
