@@ -48,6 +48,7 @@ _EXAMPLES: Final = {
     "route.field.name": '"temperature"',
     "route.tag.topics": '["sensors/hall-4/#"]',
     "route.tag.fields": '{line = "A"}',
+    "route.duplicates.key": '"number"',
     "route.limit.messages_per_second": "10",
     "route.window.size": '"1m"',
     "region.name": '"centre"',

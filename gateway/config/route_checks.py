@@ -78,8 +78,8 @@ def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
         if route.decoder == decoder and not getattr(getattr(route, decoder), key):
             yield Finding(f"is needed by the decoder {decoder}: set it", ((*place, decoder, key), place))
     yield from _schema_version(route, place)
-    if route.duplicates is not None and route.duplicates.key:
-        yield from _unknown_field(route, place, (*place, "duplicates", "key"), route.duplicates.key)
+    if route.duplicates is not None:
+        yield from _duplicates(route, route.duplicates, place)
     yield from _fields(route, place)
     yield from _sample(route, route.sample, (*place, "sample"), place)
     if route.under_pressure is not None:
@@ -89,6 +89,18 @@ def _route(route: schema.Route, place: Place) -> Iterator[Finding]:
             sentence = "holds readings back, which is no relief: use another step"
             yield Finding(sentence, ((*here, "swinging_door"),))
     yield from _window(route, place)
+
+
+def _duplicates(route: schema.Route, duplicates: schema.Duplicates, place: Place) -> Iterator[Finding]:
+    """Look at what names a row; the time of arrival does not, for messages of one commit have the same."""
+    if duplicates.key:
+        yield from _unknown_field(route, place, (*place, "duplicates", "key"), duplicates.key)
+    elif not route.time.field and route.decoder not in _TIMED:
+        sentence = (
+            "need a key, or a time in the payload, for messages that arrive together have the same time of arrival"
+        )
+        sentence = f"{sentence}: set key, or time.field"
+        yield Finding(sentence, ((*place, "duplicates"), (*place, "time", "field"), place))
 
 
 def _schema_version(route: schema.Route, place: Place) -> Iterator[Finding]:

@@ -203,6 +203,7 @@ def test_a_fault_names_line_key_what_was_found_and_what_to_write(text, expected)
             "holds readings back until they are too late for a window",
         ),
         (GOOD + "fields = ['a']\n[route.duplicates]\nkey = 't'\n", '"t" is not among the route\'s fields'),
+        (GOOD + "[route.duplicates]\n", "route[0].duplicates: need a key, or a time in the payload"),
         (
             GOOD + "[[route.field]]\nname = 't'\nprotect = 'hash'\n",
             'field[0].protect: to hash "t" the route needs a key: set key_file',
@@ -274,6 +275,14 @@ def test_a_file_is_loaded_with_paths_from_its_own_folder(tmp_path, monkeypatch) 
     assert loaded.config.receiver is not None
     assert loaded.config.receiver.tls_ca == f"{tmp_path}/ca.pem"
     assert loaded.file == "gateway.toml"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[route.duplicates]\n[route.time]\nfield = 't'\n", "decoder = 'line'\n[route.duplicates]\n"],
+)
+def test_duplicates_by_time_are_taken_where_the_payload_has_one(text) -> None:
+    assert parse(GOOD + text, "gateway.toml", Path("/")).config.route[0].duplicates == schema.Duplicates()
 
 
 def test_every_option_that_names_a_file_is_resolved() -> None:
