@@ -15,6 +15,7 @@ the last five holds the value, by its type. Compressed with zstd, sorted as the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +26,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from gateway.batch import envelope
 from gateway.batch.decode import DecodedBatch, decode
-from gateway.errors import StoreError
+from gateway.errors import BatchError, StoreError
 from gateway.region.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ OUTBOX: Final = "parquet files"
 """No forward has this name: names have no spaces."""
 GROUP_MAX: Final = 4096
 GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
+LOOKS: Final = 60
+"""How often what waits is looked at while an interval passes; more often than each `LOOK_S` never."""
 LOOK_S: Final = 1.0
 RETRY_S: Final = 5.0
 
@@ -137,7 +141,7 @@ class ParquetFiles:
             group, is_full = await loop.run_in_executor(self._maker, self._group, waiting)
             left_s = since + self._options.interval_ns / _NS - loop.time()
             if not is_full and left_s > 0:
-                await asyncio.sleep(min(LOOK_S, left_s))
+                await asyncio.sleep(min(max(LOOK_S, self._options.interval_ns / _NS / LOOKS), left_s))
                 continue
             await loop.run_in_executor(self._maker, self._write, group)
             await self._finish()
@@ -154,25 +158,23 @@ class ParquetFiles:
     def _waiting(self, transaction: Database) -> list[Waiting]:
         return self.outbox.oldest(transaction, GROUP_MAX, GROUP_BYTES_MAX)
 
-    def _group(self, waiting: Sequence[Waiting]) -> tuple[list[tuple[int, DecodedBatch | None]], bool]:
-        """Return the first that make a file, decoded, and whether no more would fit; gaps have no readings."""
-        group: list[tuple[int, DecodedBatch | None]] = []
+    def _group(self, waiting: Sequence[Waiting]) -> tuple[Sequence[Waiting], bool]:
+        """Return the first that make a file, and whether there are as many as may be."""
         readings = 0
-        for one in waiting:
-            found = decode(one.envelope)
-            batch = found if isinstance(found, DecodedBatch) else None
-            group.append((one.id, batch))
-            readings += batch.header.readings if batch is not None else 0
+        for number, one in enumerate(waiting):
+            with contextlib.suppress(BatchError):  # a gap has no readings
+                readings += envelope.peek(one.envelope).readings
             if readings >= self._options.rows_max:
-                return group, True
-        return group, len(waiting) >= GROUP_MAX or sum(len(one.envelope) for one in waiting) >= GROUP_BYTES_MAX // 2
+                return waiting[: number + 1], True
+        return waiting, len(waiting) >= GROUP_MAX or sum(len(one.envelope) for one in waiting) >= GROUP_BYTES_MAX // 2
 
-    def _write(self, group: Sequence[tuple[int, DecodedBatch | None]]) -> None:
+    def _write(self, group: Sequence[Waiting]) -> None:
         """Write all parts, then the list of them."""
         self._disk.make_folder(self._folder)
-        first, last = group[0][0], group[-1][0]
+        first, last = group[0].id, group[-1].id
         files = []
-        for day, table in _tables([batch for _, batch in group if batch is not None]):
+        decoded = [decode(one.envelope) for one in group]
+        for day, table in _tables([one for one in decoded if isinstance(one, DecodedBatch)]):
             name = f"{first:016d}-{last:016d}.parquet"
             sink = pa.BufferOutputStream()
             parquet.write_table(table, sink, compression="zstd")
