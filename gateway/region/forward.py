@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 GROUP_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of the envelopes that are under way together; a larger one goes alone."""
 PROBE_S: Final = 10.0
+CREDENTIALS_S: Final = 5.0
+"""Time between two looks at the files."""
 
 _NS: Final = 10**9
 
@@ -86,10 +88,19 @@ class Forward:
                     self._place.connected()
                     async with asyncio.TaskGroup() as group:
                         group.create_task(until_it_fails(link), name=f"forward {self._options.name}: link")
+                        group.create_task(self._watch_credentials(), name=f"forward {self._options.name}: files")
                         await self._serve(link)
             except* GatewayError as errors:
                 self._place.note(first_of(errors))
             await asyncio.sleep(self._place.backoff.next_wait_s(self._place.ended()))
+
+    async def _watch_credentials(self) -> None:
+        """End the link when new files are there; what is under way is sent again over the next one."""
+        loop = asyncio.get_running_loop()
+        # Files tell nobody that they changed.
+        while not await loop.run_in_executor(self._maker, self._place.credentials.have_changed):  # noqa: ASYNC110
+            await asyncio.sleep(CREDENTIALS_S)
+        raise LinkError("new credentials, connecting anew")
 
     async def _serve(self, link: Link) -> None:
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from gateway.clock import Clock
 from gateway.config import schema
 from gateway.demo.pki import write_pki
 from gateway.disk import Disk
+from gateway.region import forward as module
 from gateway.region import watermarks
 from gateway.region.intake import Message
 from gateway.region.service import Service
@@ -187,6 +189,36 @@ async def test_a_forward_that_is_away_holds_up_nothing_until_its_outbox_is_full_
         await client.close()
     assert state.messages == 30
     assert region.report().unaccounted == 0
+
+
+async def test_a_forward_connects_anew_with_a_renewed_certificate(
+    tmp_path: Path, pki: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "CREDENTIALS_S", 0.05)
+    caplog.set_level("INFO", "gateway.mirror.place")
+    with (
+        Mosquitto(tmp_path / "central", max_queued_messages=0, **region_tls(pki)) as central,
+        NatsServer(tmp_path / "nats", **region_tls(pki)) as server,
+    ):
+        own = tmp_path / "own"
+        own.mkdir()
+        for name in ("ca.pem", "receiver.pem", "receiver.key"):
+            shutil.copy(pki / name, own / name)
+        context = client_context(*pems(pki, "receiver").values())
+        client = await nats.connect(f"tls://localhost:{server.port}", tls=context, tls_hostname="localhost")
+        await client.jetstream().add_stream(StreamConfig(name="edge", subjects=["edge.>"]))
+        region = Region(tmp_path, pki, central.port, forward(own, "renewed", "nats", server.port, format="batch"))
+        async with region.running() as publish:
+            await publish(sent(1))
+            await until(lambda: region.taken() == 1 and not region.waiting(), "the first is handed on")
+            for name in ("receiver.pem", "receiver.key"):
+                shutil.copy(pki / name.replace("receiver", "node"), own / name)
+            await until(lambda: caplog.text.count("forward renewed: connected") == 2, "it connects anew")
+            await publish(sent(2))
+            await until(lambda: region.taken() == 2 and not region.waiting(), "the second is handed on")
+        assert (await client.jetstream().stream_info("edge")).state.messages == 2
+        await client.close()
+    assert "new credentials" in caplog.text
 
 
 async def test_what_a_forward_refuses_for_good_is_a_dead_letter_and_the_rest_goes_on(tmp_path: Path, pki: Path) -> None:
