@@ -126,9 +126,12 @@ class Forward:
     async def _hand_on(self, link: Link, group: Sequence[Waiting]) -> None:
         loop = asyncio.get_running_loop()
         made = [await loop.run_in_executor(self._maker, self._messages, one.envelope) for one in group]
+        sent = []
         async with asyncio.TaskGroup() as sending:
-            # Tasks begin in the order in which they are made, and a link keeps the order of the calls.
-            sent = [sending.create_task(self._send(link, messages)) for messages in made]
+            for messages in made:
+                await link.ready()
+                sent.append(sending.create_task(self._send(link, messages)))
+                await asyncio.sleep(0)  # it calls the link, which keeps the order of the calls
         refused = [one for task in sent for one in task.result()]
         await self._in_worker(self._done, group, refused)
         self.counts["envelopes"] += len(group)
@@ -143,7 +146,6 @@ class Forward:
         """Send until each is acknowledged or refused for good; return the latter, with the reason."""
         refused: list[tuple[Message, str]] = []
         while messages:
-            await link.ready()
             refusals = await link.send(messages)
             again: list[Message] = []
             wait_ns = 0
