@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.batch import gap as gap_format
 from gateway.batch.decode import decode
-from gateway.events import json as events
-from gateway.events.json import Shape
+from gateway.events import cloud_event
+from gateway.events.choice import encoding
+from gateway.events.cloud_event import Shape
 from gateway.model import SealedBatch
 from gateway.transport.contract import Message
 
@@ -25,13 +26,16 @@ CONTENT_TYPE: Final = "application/vnd.edge-gateway.batch"
 
 
 class Shipper:
-    """Makes messages in the format that a region, or whoever else gets them, is configured for."""
+    """Makes messages in the format that a region, or whoever else gets them, is configured for.
+
+    Raises `ConfigError` when that needs an extra of the package that is not installed.
+    """
 
     def __init__(self, peer: schema.Peer) -> None:
         options = peer.events
         self._shape: Shape | None = None
         if peer.format == "events":
-            self._shape = Shape(of_readings=options.of == "reading", is_binary=options.mode == "binary")
+            self._shape = Shape(encoding(options), options.of == "reading", options.mode == "binary")
 
     @property
     def is_whole(self) -> bool:
@@ -43,7 +47,7 @@ class Shipper:
         if self._shape is None:
             return [message(found, is_backlog=is_backlog)]
         held = decode(found.data) if isinstance(found, SealedBatch) else found
-        return events.messages(held, self._shape, is_backlog=is_backlog)
+        return cloud_event.messages(held, self._shape, is_backlog=is_backlog)
 
 
 def message(found: SealedBatch | Gap, *, is_backlog: bool = False) -> Message:

@@ -33,13 +33,13 @@ _FEATURES: Final = ("field_presence", "enum_type", "repeated_field_encoding", "u
 _OWN: Final = re.compile(r"google/protobuf/[a-z_]+\.proto")
 
 
-def descriptor_set_of(name: str, read: Callable[[str], bytes]) -> bytes:
+def descriptor_set_of(name: str, read: Callable[[str], bytes], whose: str = WHOSE_COMPARISON) -> bytes:
     """Return the descriptor set of the file `name` with all that it imports.
 
     `read` returns the bytes of a file by the name that an import has for it, and raises `ConfigError` when there is
-    none. Files of google/protobuf are the package's own.
+    none. Files of google/protobuf are the package's own. `whose` says who needs the package.
     """
-    descriptor_pb2, _, _ = package_of(WHOSE_COMPARISON)
+    descriptor_pb2, _, _ = package_of(whose)
     made: dict[str, Any] = {}
     waiting = [name]
     while waiting:

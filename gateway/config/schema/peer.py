@@ -24,6 +24,10 @@ class Events(Section, frozen=True, kw_only=True):
         Literal["structured", "binary"],
         option("Whether attributes and data are one JSON document, or attributes go where the protocol has a place."),
     ] = "structured"
+    encoding: Annotated[
+        Literal["json", "avro", "protobuf"],
+        option("What data, and structured events, are written in; avro and protobuf are extras of the package."),
+    ] = "json"
 
 
 USUAL_PORTS: Final = {"mqtt": 8883, "amqp": 5671, "kafka": 9093, "nats": 4222}
