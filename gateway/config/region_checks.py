@@ -94,6 +94,25 @@ def _transport(peer: schema.Peer, place: Place) -> Iterator[Finding]:
             yield Finding(f'the address "{template}" {fault}: correct it', ((*place, *keys),))
     for key, sentence in webhook_options.faults(peer.webhook) if peer.webhook.url else ():
         yield Finding(sentence, ((*place, "webhook", key), (*place, "webhook")))
+    if kind == "kafka":
+        yield from _registry(peer, (*place, "kafka", "registry"))
+
+
+def _registry(peer: schema.Peer, place: Place) -> Iterator[Finding]:
+    """Look whether the schema registry can be used, and is."""
+    options = peer.kafka.registry
+    if not options.url:
+        if options != schema.Registry():
+            yield Finding("means nothing without its url: set that, or remove this", (place,))
+        return
+    fault = webhook_options.url_fault(options.url)
+    if fault:
+        yield Finding(f'"{options.url}" {fault}', ((*place, "url"),))
+    is_framed = peer.events.encoding != "json" and peer.events.mode == "binary"
+    if peer.format != "events" or not is_framed:
+        sentence = 'holds the schema of events in Avro or Protobuf: set format = "events", and in events'
+        sentence = f'{sentence} encoding = "avro" or "protobuf" and mode = "binary", or remove this'
+        yield Finding(sentence, (place, (*place[:-2], "format")))
 
 
 def _unheard(region: schema.Region, place: Place) -> Iterator[Finding]:

@@ -79,6 +79,7 @@ _OPTIONAL_TABLES: Final = frozenset(
         "region.link",
         "region.amqp",
         "region.kafka",
+        "region.kafka.registry",
         "region.nats",
         "region.webhook",
         "receiver",
@@ -89,6 +90,7 @@ _OPTIONAL_TABLES: Final = frozenset(
         "receiver.forward.events",
         "receiver.forward.amqp",
         "receiver.forward.kafka",
+        "receiver.forward.kafka.registry",
         "receiver.forward.nats",
         "receiver.forward.webhook",
     }

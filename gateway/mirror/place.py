@@ -35,6 +35,8 @@ class Place:
             region.tls_certificate,
             region.tls_key,
             region.password_file,
+            region.kafka.registry.tls_ca,
+            region.kafka.registry.password_file,
             region.webhook.key_file,
             region.webhook.token_file,
             region.webhook.secret_file,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
-from gateway.errors import CredentialError, LinkError
+from gateway.errors import ConfigError, CredentialError, LinkError
 from gateway.transport.address import Address
 from gateway.transport.contract import Refusal
 from gateway.transport.counted import SEGMENT_OVERHEAD_BYTES
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.config import schema
     from gateway.transport.contract import Message
     from gateway.transport.credentials import Credentials
+    from gateway.transport.schema_registry import SchemaRegistry
 
 CONNECT_S: Final = 10.0
 SET_BYTES_MAX: Final = 512 * 1024
@@ -89,9 +90,12 @@ class _Run:
 class KafkaLink:
     """One producer; see `contract.Link`."""
 
-    def __init__(self, settings: dict[str, Any], topic: str, silence_s: float) -> None:
+    def __init__(
+        self, settings: dict[str, Any], topic: str, silence_s: float, registry: SchemaRegistry | None = None
+    ) -> None:
         self.set_bytes_max: int = settings["batch.size"]
         self._topic = Address(topic)
+        self._registry = registry
         self._silence_s = silence_s
         self._loop = asyncio.get_running_loop()
         self._failed: asyncio.Future[None] = self._loop.create_future()
@@ -177,14 +181,16 @@ class KafkaLink:
         def on_delivery(error: KafkaError | None, _: Produced) -> None:
             self._call(self._answered, run, position, size, error)
 
-        size = len(message.payload)
-        topic, key = self._topic(message), message.key.encode()
+        topic, key, payload = self._topic(message), message.key.encode(), message.payload
+        if self._registry is not None:
+            payload = await self._registry.begin(topic) + payload
+        size = len(payload)
         headers: list[tuple[str, str | bytes | None]] = [("content-type", message.content_type)]
         headers += [(f"ce_{name}", value) for name, value in message.attributes.items()]
         while True:
             self._check()
             try:
-                self._producer.produce(topic, message.payload, key, headers=headers, on_delivery=on_delivery)
+                self._producer.produce(topic, payload, key, headers=headers, on_delivery=on_delivery)
             except BufferError:
                 await asyncio.sleep(_FULL_S)
             except KafkaException as error:
@@ -289,6 +295,7 @@ class KafkaTransport:
         self._credentials = credentials
         self._password = password_of(region.password_file)
         self._set_bytes_max = SET_BYTES_MAX
+        self._registry = _registry(region)
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[KafkaLink]:
@@ -302,9 +309,12 @@ class KafkaTransport:
             region.username,
             (self._password() or b"").decode(errors="replace") if region.username else "",
         )
-        link = KafkaLink({**settings, **self._producing()}, options.topic, region.resend_after_ns / _NS)
+        link = KafkaLink({**settings, **self._producing()}, options.topic, region.resend_after_ns / _NS, self._registry)
+        is_one = "{" not in options.topic
         try:
-            await link.ask("" if "{" in options.topic else options.topic)
+            await link.ask(options.topic if is_one else "")
+            if self._registry is not None and is_one:
+                await self._registry.begin(options.topic)
             yield link
         finally:
             self._set_bytes_max = link.set_bytes_max
@@ -333,3 +343,16 @@ class KafkaTransport:
             "socket.send.buffer.bytes": _AT_ONCE_BYTES,
             "statistics.interval.ms": 1000,
         }
+
+
+def _registry(region: schema.Peer) -> SchemaRegistry | None:
+    """Return the registry that is configured. Raises `ConfigError` when its extra is not installed."""
+    options = region.kafka.registry
+    if not options.url:
+        return None
+    try:
+        from gateway.transport.schema_registry import SchemaRegistry  # noqa: PLC0415  # of an extra
+    except ImportError as error:
+        fault = f"region {region.name}: the schema registry needs a package that is not installed: {error.name}"
+        raise ConfigError(fault, hint="pip install 'edge-gateway[registry]'") from error
+    return SchemaRegistry(options, region.events.encoding, region.tls_ca)

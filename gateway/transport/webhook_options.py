@@ -20,7 +20,7 @@ _OWN_FIELDS: Final = re.compile(
 
 def faults(options: schema.Webhook) -> Iterator[tuple[str, str]]:
     """Yield each option that does not fit, and what is wrong with it, in words that follow the option's name."""
-    fault = _url_fault(options.url)
+    fault = url_fault(options.url)
     if fault:
         yield "url", f'"{options.url}" {fault}'
     if options.signature != "none" and not options.key_file:
@@ -41,7 +41,7 @@ def faults(options: schema.Webhook) -> Iterator[tuple[str, str]]:
         yield "secret_header", f'"{name}" is what token_file sets: remove one of them'
 
 
-def _url_fault(text: str) -> str:
+def url_fault(text: str) -> str:
     """Return what is wrong with the address, where places are to be filled in yet; empty when nothing is."""
     try:
         url = urlsplit(text)
@@ -51,7 +51,7 @@ def _url_fault(text: str) -> str:
     if url.scheme != "https" or not url.hostname or port == 0:
         return "is no address of the form https://host/path: correct it"
     if url.username is not None:
-        return "holds a user name: put what is secret into token_file or secret_file"
+        return "holds a user name: remove it, what is secret belongs into a file"
     if url.fragment:
         return "has a #: remove it and what follows, no server sees that"
     return ""

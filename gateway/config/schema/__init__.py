@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from msgspec import field
 
 from gateway.config.schema.amqp import Amqp
-from gateway.config.schema.kafka import Kafka
+from gateway.config.schema.kafka import Kafka, Registry
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.peer import Events, Peer
@@ -67,6 +67,7 @@ __all__ = [
     "Protobuf",
     "Receiver",
     "Region",
+    "Registry",
     "Route",
     "Sample",
     "SenML",
@@ -140,6 +141,8 @@ PATH_OPTIONS: Final = frozenset(
         "region.tls_certificate",
         "region.tls_key",
         "region.password_file",
+        "region.kafka.registry.password_file",
+        "region.kafka.registry.tls_ca",
         "region.webhook.key_file",
         "region.webhook.secret_file",
         "region.webhook.token_file",
@@ -153,6 +156,8 @@ PATH_OPTIONS: Final = frozenset(
         "receiver.forward.tls_ca",
         "receiver.forward.tls_certificate",
         "receiver.forward.tls_key",
+        "receiver.forward.kafka.registry.password_file",
+        "receiver.forward.kafka.registry.tls_ca",
         "receiver.forward.password_file",
         "receiver.forward.webhook.key_file",
         "receiver.forward.webhook.secret_file",

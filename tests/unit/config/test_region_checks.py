@@ -22,6 +22,8 @@ lane = "telemetry"
 TLS = 'tls_ca = "ca"\ntls_certificate = "cert"\ntls_key = "key"\n'
 EVENTS = 'format = "events"\nacknowledge = "broker"\n'
 EAST = f'[[region]]\nname = "east"\nhost = "e"\n{TLS}'
+KAFKA = f'{EAST}transport = "kafka"\nacknowledge = "broker"\n'
+REGISTRY = "[region.kafka.registry]\n"
 
 
 def faults(text: str) -> str:
@@ -75,6 +77,15 @@ def test_a_region_whose_options_fit_is_taken(text: str) -> None:
             '[[region]]\nname = "w"\ntransport = "webhook"\nacknowledge = "broker"\ntls_ca = "ca"\n',
             "region[0].webhook.url: is needed by the transport webhook",
         ),
+        (
+            f'{KAFKA}format = "events"\n{REGISTRY}url = "https://registry"\n',
+            'region[0].kafka.registry: holds the schema of events in Avro or Protobuf: set format = "events", and in',
+        ),
+        (
+            f'{KAFKA}{REGISTRY}url = "http://registry"\n',
+            '"http://registry" is no address of the form https://host/path',
+        ),
+        (f'{KAFKA}{REGISTRY}username = "press"\n', "region[0].kafka.registry: means nothing without its url"),
         (
             f'{EAST}[[region]]\nname = "w"\nfailover_for = "east"\nhost = "w"\n{EVENTS}{TLS}',
             "both must have the same",
