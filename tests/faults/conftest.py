@@ -1,7 +1,9 @@
-"""What the tests of damage begin with."""
+"""What the tests of damage and of chaos begin with."""
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,3 +23,10 @@ def quarantine(tmp_path: Path) -> Iterator[Quarantine]:
 @pytest.fixture
 def crashed(quarantine: Quarantine) -> Crashed:
     return crash(quarantine)
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    seed = int(os.environ.get("GATEWAY_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"GATEWAY_SEED={seed}")  # noqa: T201  # what repeats a failure
+    return random.Random(seed)

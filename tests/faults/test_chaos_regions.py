@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.two_regions import FAR, NEAR, Counts, TwoRegions
+from tests.support.receiver_books import Counts
+from tests.support.two_regions import FAR, NEAR, TwoRegions
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.root
@@ -176,13 +177,6 @@ PARTITIONS: tuple[Fault, ...] = (partition, one_way_partition)
 AT_FAR_ELSE: tuple[Fault, ...] = (far_broker_killed, far_receiver_killed, worse_line)
 
 
-@pytest.fixture
-def chance() -> random.Random:
-    seed = int(os.environ.get("GATEWAY_SEED") or random.SystemRandom().randrange(2**32))
-    print(f"GATEWAY_SEED={seed}")  # noqa: T201  # what repeats a failure
-    return random.Random(seed)
-
-
 def chosen(chance: random.Random) -> list[tuple[Fault, Fault]]:
     """Return the steps: a fault near and a fault far each."""
     if IS_LONG:
@@ -209,14 +203,14 @@ def test_both_regions_hold_each_reading_once_whatever_happens_on_the_way(tmp_pat
         bench.wait_caught_up()
         print(f"{'':5} {'fault':24} {'batches':>8} {'repeated':>9} {'held twice':>11}")  # noqa: T201
         for near, far in chosen(chance):
-            before = {region.name: region.counts() for region in bench.regions}
+            before = {region.name: region.books.counts() for region in bench.regions}
             with ExitStack() as stack:
                 for fault in (far, near):
                     stack.enter_context(contextmanager(fault)(bench, chance))
                 bench.publish(SOME)
             bench.wait_caught_up()
             for region, fault in zip(bench.regions, (near, far), strict=True):
-                told(region.name, fault.__name__, before[region.name], region.counts())
+                told(region.name, fault.__name__, before[region.name], region.books.counts())
         bench.check_everything_arrived_once()
         for region in bench.regions:
-            told(region.name, "in all", Counts(0, 0, 0, 0), region.counts())
+            told(region.name, "in all", Counts(0, 0, 0, 0), region.books.counts())

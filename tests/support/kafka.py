@@ -9,7 +9,7 @@ import socket
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -35,10 +35,11 @@ CONFIG = """
 process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={voters}
-listeners=CONTROLLER://127.0.0.1:{controller},CLIENTS://127.0.0.1:{port},BROKERS://127.0.0.1:{between},USERS://127.0.0.1:{users}
-advertised.listeners=CLIENTS://localhost:{port},BROKERS://127.0.0.1:{between},USERS://localhost:{users}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,CLIENTS:SSL,BROKERS:PLAINTEXT,USERS:SASL_SSL
+listeners=CONTROLLER://127.0.0.1:{controller},CLIENTS://127.0.0.1:{port},BROKERS://127.0.0.1:{between},USERS://127.0.0.1:{users}{uplink}
+advertised.listeners=CLIENTS://localhost:{port},BROKERS://127.0.0.1:{between},USERS://localhost:{users}{uplink_advertised}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,CLIENTS:SSL,BROKERS:PLAINTEXT,USERS:SASL_SSL,UPLINK:SSL
 listener.name.clients.ssl.client.auth=required
+listener.name.uplink.ssl.client.auth=required
 listener.name.users.ssl.client.auth=none
 listener.name.users.sasl.enabled.mechanisms=PLAIN
 listener.name.users.plain.sasl.jaas.config=\
@@ -65,6 +66,16 @@ ssl.keystore.location={folder}/keystore.pem
 ssl.truststore.type=PEM
 ssl.truststore.location={ca}
 """
+
+
+class Uplink(NamedTuple):
+    """A further way to a node, with a client's certificate: it listens at `address:port`, and clients that it has told
+    where it is come to `localhost:advertised_port`, behind which stands whatever a test puts there.
+    """
+
+    address: str
+    port: int
+    advertised_port: int
 
 
 class KafkaNode:
@@ -154,7 +165,9 @@ class KafkaCluster:
         *,
         nodes: int = 1,
         message_bytes_max: int = 1 << 20,
+        uplink: Uplink | None = None,
     ) -> None:
+        assert uplink is None or nodes == 1, "an uplink leads to one node"
         self._client = client
         ports = _free_ports(4 * nodes)
         fours = [ports[4 * number : 4 * number + 4] for number in range(nodes)]
@@ -164,6 +177,8 @@ class KafkaCluster:
             "replicas": min(nodes, 3),
             "least": min(nodes, 2),
             "message_bytes_max": message_bytes_max,
+            "uplink": f",UPLINK://{uplink.address}:{uplink.port}" if uplink else "",
+            "uplink_advertised": f",UPLINK://localhost:{uplink.advertised_port}" if uplink else "",
         }
         self.nodes = [
             KafkaNode(
@@ -241,6 +256,11 @@ class KafkaCluster:
             return bool(found) and all(one.leader >= 0 and len(one.isrs) == len(one.replicas) for one in found)
 
         wait_for(is_whole, f"the partitions of {topic} are whole", ANSWER_S, 0.1)
+
+    def members(self, group: str) -> int:
+        """Return how many consumers a group has."""
+        (found,) = AdminClient(self.settings()).describe_consumer_groups([group]).values()
+        return len(found.result(ANSWER_S).members)
 
     def messages(self, topic: str) -> list[Message]:
         """Return all that a topic holds and every transaction committed, by partition, in order."""

@@ -9,21 +9,17 @@ at the end of a line with loss, delay and a rate. Needs root, for the namespace.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sqlite3
-import subprocess
-from collections import Counter
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gateway.health.endpoint import ask
 from tests.support.authority import Authority
 from tests.support.fault_proxy import FaultProxy
 from tests.support.mosquitto import Mosquitto
 from tests.support.netns import Line
+from tests.support.receiver_books import ReceiverBooks
 from tests.support.sensors import Stream
-from tests.support.site import PROGRAM, Program
+from tests.support.site import Program
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -33,7 +29,6 @@ NEAR, FAR = "near", "far"
 TOPICS = [f"raw/{number}" for number in range(10)]
 READY_S = 30.0
 SETTLED_S = 90.0
-ANSWER_S = 20.0
 
 NODE = """
 [node]
@@ -80,15 +75,6 @@ sinks = ["ndjson", "sqlite"]
 """
 
 
-class Counts(NamedTuple):
-    """What a region got: batches, how many of them for a second time, and readings that its sink holds twice."""
-
-    batches: int
-    repeated: int
-    readings: int
-    held_twice: int
-
-
 class Region:
     """One region: its broker, its receiver, and what they hold."""
 
@@ -96,9 +82,10 @@ class Region:
         self.name = name
         self.host = host
         self.folder = folder / name
-        self.state = self.folder / "state"
         self._authority = authority
+        self._state = self.folder / "state"
         self._configuration = self.folder / "receiver.toml"
+        self.books = ReceiverBooks(self._configuration, self._state)
         self.folder.mkdir()
         authority.issue(f"server-{name}", host, "localhost")
         authority.issue(f"receiver-{name}")
@@ -114,7 +101,7 @@ class Region:
 
     def __enter__(self) -> Self:
         self.broker.__enter__()
-        options = {"host": self.host, "port": self.broker.port, "state": self.state}
+        options = {"host": self.host, "port": self.broker.port, "state": self._state}
         files = self._authority.files(f"receiver-{self.name}")
         self._configuration.write_text(RECEIVER.format(**options, **files), "utf-8")
         return self
@@ -122,45 +109,6 @@ class Region:
     def __exit__(self, *_: object) -> None:
         self.receiver.kill()
         self.broker.__exit__()
-
-    def lanes(self) -> list[dict[str, Any]]:
-        """Return the receiver's books."""
-        found: list[dict[str, Any]] = json.loads(self._status("--json"))["lanes"]
-        return found
-
-    def shown(self) -> str:
-        """Return what `gateway region status` prints."""
-        return self._status()
-
-    def counts(self) -> Counts:
-        """Return what came, before and after de-duplication."""
-        lanes = self.lanes()
-        readings = Counter(self.readings())
-        batches, repeated = (sum(lane[name] for lane in lanes) for name in ("batches", "duplicates"))
-        return Counts(batches + repeated, repeated, len(readings), readings.total() - len(readings))
-
-    def readings(self) -> list[tuple[str, int]]:
-        """Return (topic, number) of each row that the SQLite sink holds."""
-        return self._rows("SELECT topic, value FROM reading")
-
-    def held(self) -> int:
-        """Return how many rows the SQLite sink holds."""
-        return int(self._rows("SELECT count(*) FROM reading")[0][0])
-
-    def lines(self) -> list[tuple[str, int]]:
-        """Return (topic, number) of each line of the NDJSON sink."""
-        paths = sorted((self.state / "ndjson").glob("*.ndjson"))
-        made = (json.loads(line) for path in paths for line in path.read_text("utf-8").splitlines())
-        return [(line["topic"], line["value"]) for line in made]
-
-    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
-        where = f"file:{self.state / 'region.sqlite'}?mode=ro"
-        with contextlib.closing(sqlite3.connect(where, uri=True, timeout=ANSWER_S)) as database:
-            return database.execute(sql).fetchall()
-
-    def _status(self, *options: str) -> str:
-        command = [PROGRAM, "region", "status", "-c", str(self._configuration), *options]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=ANSWER_S).stdout
 
 
 class TwoRegions:
@@ -226,7 +174,7 @@ class TwoRegions:
             self._wait_held(region, goal)
 
     def _wait_held(self, region: Region, goal: int) -> None:
-        wait_for(lambda: region.held() >= goal, f"{region.name} holds {goal} readings", SETTLED_S, 0.1)
+        wait_for(lambda: region.books.held() >= goal, f"{region.name} holds {goal} readings", SETTLED_S, 0.1)
 
     def check_everything_arrived_once(self) -> None:
         """Stop the sensors, wait until both regions have it all, and hold all books against each other."""
@@ -235,12 +183,7 @@ class TwoRegions:
         expected = sorted((topic, number) for topic, count in books.items() for number in range(count))
         self.wait_caught_up()
         for region in self.regions:
-            assert sorted(region.readings()) == expected, region.name
-            assert sorted(region.lines()) == expected, region.name
-            assert "unaccounted: 0" in region.shown().splitlines(), region.shown()
-            lanes = region.lanes()
-            assert sum(lane["received"] for lane in lanes) == len(expected)
-            assert all((lane["missing"], lane["forks"], lane["lost"]) == (0, 0, {}) for lane in lanes), lanes
+            region.books.check_holds_once(expected)
         wait_for(self._is_at_rest, "the mirror knows that both regions have everything", SETTLED_S)
         assert self.status()["residual"] == {"messages": 0, "readings": 0}
         self.daemon.stop()
