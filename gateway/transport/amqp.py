@@ -24,6 +24,7 @@ from gateway.transport.address import Address
 from gateway.transport.contract import Refusal
 from gateway.transport.outstanding import Outstanding
 from gateway.transport.subscriber import password_of
+from gateway.transport.tls import fault_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -152,7 +153,7 @@ class AmqpTransport:
                         **named,
                     )
             except Exception as error:  # the library passes on what asyncio, ssl and the broker say
-                raise LinkError(f"cannot connect to {where}: {error or type(error).__name__}") from error
+                raise LinkError(f"cannot connect to {where}: {fault_of(error)}") from error
             yield link
         finally:
             await link.end()

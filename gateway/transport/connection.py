@@ -26,6 +26,7 @@ import mqtt5
 from gateway.errors import GatewayError, LinkError, MalformedPacketError
 from gateway.transport.counted import Counts, counts_of, drop_unsent
 from gateway.transport.packets import PacketReader
+from gateway.transport.tls import fault_of
 
 if TYPE_CHECKING:
     import socket
@@ -216,7 +217,7 @@ class Connection(asyncio.BufferedProtocol):
         """Tell everyone who waits."""
         self._transport = None
         if self.fault is None:
-            self.fault = LinkError(f"connection lost: {exc or 'closed by the peer'}")
+            self.fault = LinkError(f"connection lost: {fault_of(exc) if exc else 'closed by the peer'}")
         for future in (self.accepted, self.subscribed):
             if not future.done():
                 future.cancel()

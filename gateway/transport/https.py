@@ -21,6 +21,7 @@ from yarl import URL
 
 from gateway.errors import LinkError
 from gateway.transport.counted_sockets import CountedSockets
+from gateway.transport.tls import fault_of
 from gateway.transport.webhook_answers import Answer
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class HttpsLine:
         except _ERRORS as error:  # TimeoutError is an OSError
             if bound.expired():
                 raise LinkError(f"no answer from the server within {self._timeout_s:g} s") from error
-            raise LinkError(f"no answer from the server: {str(error) or type(error).__name__}") from error
+            raise LinkError(f"no answer from the server: {fault_of(error)}") from error
         finally:
             self._bound = None
             if not is_done:

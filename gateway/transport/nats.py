@@ -24,6 +24,7 @@ from gateway.transport.address import Address
 from gateway.transport.contract import Refusal
 from gateway.transport.outstanding import Outstanding
 from gateway.transport.subscriber import password_of
+from gateway.transport.tls import fault_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -177,7 +178,7 @@ class NatsTransport:
             except LinkError:
                 raise
             except Exception as error:  # the library passes on what asyncio, ssl and its own parser raise
-                raise LinkError(f"cannot connect to {where}: {error or type(error).__name__}") from error
+                raise LinkError(f"cannot connect to {where}: {fault_of(error)}") from error
             yield link
         finally:
             await link.end()

@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gateway.errors import LinkError
+from gateway.transport.tls import fault_of
 
 if TYPE_CHECKING:
     import ssl
@@ -35,7 +36,7 @@ async def opened(host: str, port: int, context: ssl.SSLContext | None, make: Cal
     except TimeoutError as error:
         raise LinkError(f"no connection to {host}:{port} within {CONNECT_S:.0f} s") from error
     except OSError as error:
-        raise LinkError(f"cannot connect to {host}:{port}: {error}") from error
+        raise LinkError(f"cannot connect to {host}:{port}: {fault_of(error)}") from error
     try:
         await _answered(connection, connection.accepted, "CONNACK")
     except BaseException:

@@ -24,6 +24,23 @@ def client_context(ca: str, certificate: str = "", key: str = "") -> ssl.SSLCont
     return context
 
 
+def fault_of(error: BaseException) -> str:
+    """Return what to say of a connection that failed: where TLS failed, whose certificate was refused, and why.
+
+    Libraries wrap what TLS says, so the first cause counts. An alert is the server's word about ours (RFC 8446, section
+    6.2: bad_certificate to unknown_ca, certificate_required).
+    """
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    if isinstance(first, ssl.SSLCertVerificationError):
+        return f"the server's certificate is refused: {first.verify_message}"
+    _, is_alert, alert = ((first.reason or "") if isinstance(first, ssl.SSLError) else "").partition("_ALERT_")
+    if is_alert and ("CERTIFICATE" in alert or alert == "UNKNOWN_CA"):
+        return f"the server refuses our certificate: {alert.lower().replace('_', ' ')}"
+    return str(error) or type(error).__name__
+
+
 def server_context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
     """Return the context of a server that takes only clients with a certificate of `ca`. Raises `CredentialError`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

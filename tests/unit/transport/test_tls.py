@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from gateway.demo.pki import write_pki
 from gateway.errors import CredentialError, StoreError
 from gateway.transport.credentials import Credentials
-from gateway.transport.tls import client_context, server_context
+from gateway.transport.tls import client_context, fault_of, server_context
 
 
 @pytest.fixture
@@ -121,3 +121,29 @@ def test_credentials_that_vanish_are_reported_once_and_not_used(pki: Path) -> No
     (pki / "node.key").unlink()
     assert not credentials.have_changed()
     assert "node.key" in credentials.fault
+
+
+def test_a_certificate_that_was_refused_is_told_as_ones_own_or_the_servers_however_it_is_wrapped(pki: Path) -> None:
+    server = server_context(*paths(pki, "server"))
+    with pytest.raises(ssl.SSLError) as refused:
+        handshake(client_context(*paths(pki)), server, "mqtt.example.org")
+    wrapped = ConnectionError("failed")
+    wrapped.__cause__ = refused.value
+    told = "the server's certificate is refused: Hostname mismatch, certificate is not valid for 'mqtt.example.org'."
+    assert fault_of(refused.value) == fault_of(wrapped) == told
+    for reason, own in (
+        ("SSLV3_ALERT_CERTIFICATE_EXPIRED", "the server refuses our certificate: certificate expired"),
+        ("TLSV1_ALERT_UNKNOWN_CA", "the server refuses our certificate: unknown ca"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "the server refuses our certificate: certificate required"),
+    ):
+        alert = ssl.SSLError(1, "as OpenSSL says it")
+        alert.reason = reason
+        assert fault_of(alert) == own
+
+
+def test_any_other_failure_of_a_connection_is_told_in_its_own_words() -> None:
+    alert = ssl.SSLError(1, "handshake failure")
+    alert.reason = "SSLV3_ALERT_HANDSHAKE_FAILURE"
+    assert "handshake failure" in fault_of(alert)
+    assert fault_of(ConnectionRefusedError(111, "Connection refused")) == "[Errno 111] Connection refused"
+    assert fault_of(ConnectionError()) == "ConnectionError"
