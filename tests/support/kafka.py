@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from confluent_kafka import Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from tests.support.waiting import wait_for
 
@@ -93,8 +93,10 @@ class KafkaNode:
         self._java = shutil.which("java") or ""
         assert self._java, "the tests need Java 17: apt-get install default-jre-headless"
         assert any(JARS.glob("kafka_2.13-*.jar")), "the tests need Kafka: make kafka, which `make test` does"
-        keystore = folder / "keystore.pem"
-        keystore.write_bytes(files["key"].read_bytes() + files["certificate"].read_bytes())
+        self._number: int = config["node"]
+        self._between: int = config["between"]
+        self._keystore = folder / "keystore.pem"
+        self._show(files)
         text = CONFIG.format(folder=folder, ca=files["ca"], **config)
         self._properties = folder / "server.properties"
         self._properties.write_text(text, "utf-8")
@@ -124,6 +126,20 @@ class KafkaNode:
         """End `hang`."""
         self._signal(signal.SIGCONT)
 
+    def renew(self, files: dict[str, Path]) -> None:
+        """Let it show another certificate from now on, to whoever connects; it goes on running."""
+        self._show(files)
+        client = AdminClient({"bootstrap.servers": f"127.0.0.1:{self._between}"})
+        resource = ConfigResource(ConfigResource.Type.BROKER, str(self._number))
+        for listener in ("clients", "users", "uplink"):
+            # The same path as before: being told of it is what makes Kafka read the file again.
+            name = f"listener.name.{listener}.ssl.keystore.location"
+            resource.add_incremental_config(
+                ConfigEntry(name, str(self._keystore), incremental_operation=AlterConfigOpType.SET)
+            )
+        for done in client.incremental_alter_configs([resource]).values():
+            done.result(ANSWER_S)
+
     def log(self) -> str:
         """Return what it wrote."""
         return (self._folder / "kafka.log").read_text("utf-8", "replace")
@@ -133,6 +149,9 @@ class KafkaNode:
         if self._process is not None:
             assert self._process.poll() is None, f"Kafka ended: {self.log()}"
         return self._process is not None
+
+    def _show(self, files: dict[str, Path]) -> None:
+        self._keystore.write_bytes(files["key"].read_bytes() + files["certificate"].read_bytes())
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
@@ -169,7 +188,7 @@ class KafkaCluster:
     ) -> None:
         assert uplink is None or nodes == 1, "an uplink leads to one node"
         self._client = client
-        ports = _free_ports(4 * nodes)
+        ports = free_ports(4 * nodes)
         fours = [ports[4 * number : 4 * number + 4] for number in range(nodes)]
         voters = ",".join(f"{number}@127.0.0.1:{four[1]}" for number, four in enumerate(fours))
         shared = {
@@ -259,7 +278,8 @@ class KafkaCluster:
 
     def members(self, group: str) -> int:
         """Return how many consumers a group has."""
-        (found,) = AdminClient(self.settings()).describe_consumer_groups([group]).values()
+        client = AdminClient(self.settings())  # answers come as long as it lives
+        (found,) = client.describe_consumer_groups([group]).values()
         return len(found.result(ANSWER_S).members)
 
     def messages(self, topic: str) -> list[Message]:
@@ -296,7 +316,8 @@ def _until_end(consumer: Consumer) -> list[Message]:
             assert error.retriable(), error
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that are free now."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in sockets]
