@@ -84,12 +84,14 @@ def fault(node: Node) -> str:
 async def test_node_and_receiver_name_a_brokers_expired_certificate_and_go_on_once_it_is_renewed(
     tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
-    certificate = Expiring(authority, 3.0)
+    certificate = Expiring(authority, 4.0)
     with Mosquitto(tmp_path / "central", **authority.files("server")) as central:
         node = Node(tmp_path, region(authority.folder, central.port))
         async with running(receiver(tmp_path, authority, central.port)), node.running():
+            node.append(1)
+            await until(node.has_all, "the sessions are up")
             await certificate.expired()
-            node.append(3)
+            node.append(2)
             await until(node.has_all, "the session goes on")
             assert node.mirrors[0].status()["connects"] == 1
             central.stop()
@@ -110,17 +112,21 @@ async def test_node_and_receiver_name_a_brokers_expired_certificate_and_go_on_on
 async def test_node_and_receiver_outlive_the_expired_certificate_of_kafka(
     tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
-    certificate = Expiring(authority, 6.0)
+    authority.issue("server", "localhost")
     (port,) = free_ports(1)
     client = {name: str(path) for name, path in authority.files("receiver").items()}
     with FaultProxy(port) as proxy:
         uplink = Uplink("127.0.0.1", port, proxy.port)
         with KafkaCluster(tmp_path / "kafka", authority.files("server"), client, uplink=uplink) as kafka:
             kafka.make_topic("edge")
+            certificate = Expiring(authority, 6.0)
+            kafka.nodes[0].renew(authority.files("server"))
             node = Node(tmp_path, region(authority.folder, proxy.port, transport="kafka", acknowledge="broker"))
             async with running(receiver(tmp_path, authority, proxy.port, source="kafka")), node.running():
+                node.append(1)
+                await until(lambda: received(tmp_path) == [(1, 0, 0)], "the sessions are up")
                 await certificate.expired()
-                node.append(3)
+                node.append(2)
                 await until(lambda: received(tmp_path) == [(3, 0, 0)], "the sessions go on")
                 assert node.mirrors[0].status()["connects"] == 1
                 proxy.cut()
