@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.config import schema
 from gateway.config.finding import Finding, twice
-from gateway.config.region_checks import peer_findings, prefix_findings, region_findings, standby_findings
+from gateway.config.region_checks import (
+    peer_findings,
+    prefix_findings,
+    region_findings,
+    registry_findings,
+    standby_findings,
+)
 from gateway.config.route_checks import route_findings
 from gateway.config.units import size_text
 from gateway.config.values import nearest
+from gateway.transport import address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,6 +82,31 @@ def _receiver(receiver: schema.Receiver) -> Iterator[Finding]:
     if receiver.source != "kafka" and receiver.kafka != schema.KafkaSource():
         kafka: Place = ("receiver", "kafka")
         yield Finding('means nothing without source = "kafka": remove it', (kafka, ("receiver", "source")))
+    yield from _stream(receiver)
+
+
+def _stream(receiver: schema.Receiver) -> Iterator[Finding]:
+    """Look at a receiver that works from one topic of Kafka to another."""
+    sinks: Place = ("receiver", "sinks")
+    place: Place = ("receiver", "kafka", "sink")
+    options = receiver.kafka.sink
+    if "kafka" not in receiver.sinks:
+        if options != schema.KafkaSink():
+            yield Finding("means nothing without the sink kafka: add it, or remove it", (place, sinks))
+        return
+    if receiver.source != "kafka":
+        sentence = 'kafka is written in the transaction that moves the source\'s offsets: set source = "kafka"'
+        yield Finding(f"{sentence}, or hand on with [[receiver.forward]]", (sinks,))
+    if len(receiver.sinks) > 1 or receiver.forward:
+        sentence = "kafka is written in a transaction of its own kind, which nothing else can be part of"
+        yield Finding(f"{sentence}: let other receivers, with another share_group, do the rest", (sinks,))
+    if receiver.kafka.topic.startswith("^"):
+        sentence = "the sink kafka keeps its state by partition, so the batches must come from one topic: name it"
+        yield Finding(sentence, (("receiver", "kafka", "topic"), sinks))
+    fault = address.fault(options.topic)
+    if fault:
+        yield Finding(f'the address "{options.topic}" {fault}: correct it', ((*place, "topic"),))
+    yield from registry_findings(options.registry, options.events, (*place, "registry"))
 
 
 def _roles(config: schema.Gateway) -> Iterator[Finding]:

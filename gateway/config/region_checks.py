@@ -95,12 +95,12 @@ def _transport(peer: schema.Peer, place: Place) -> Iterator[Finding]:
     for key, sentence in webhook_options.faults(peer.webhook) if peer.webhook.url else ():
         yield Finding(sentence, ((*place, "webhook", key), (*place, "webhook")))
     if kind == "kafka":
-        yield from _registry(peer, (*place, "kafka", "registry"))
+        events = peer.events if peer.format == "events" else None
+        yield from registry_findings(peer.kafka.registry, events, (*place, "kafka", "registry"))
 
 
-def _registry(peer: schema.Peer, place: Place) -> Iterator[Finding]:
-    """Look whether the schema registry can be used, and is."""
-    options = peer.kafka.registry
+def registry_findings(options: schema.Registry, events: schema.Events | None, place: Place) -> Iterator[Finding]:
+    """Yield what is wrong with a schema registry; `events` says how events are made, None where none are."""
     if not options.url:
         if options != schema.Registry():
             yield Finding("means nothing without its url: set that, or remove this", (place,))
@@ -108,11 +108,10 @@ def _registry(peer: schema.Peer, place: Place) -> Iterator[Finding]:
     fault = webhook_options.url_fault(options.url)
     if fault:
         yield Finding(f'"{options.url}" {fault}', ((*place, "url"),))
-    is_framed = peer.events.encoding != "json" and peer.events.mode == "binary"
-    if peer.format != "events" or not is_framed:
+    if events is None or events.encoding == "json" or events.mode != "binary":
         sentence = 'holds the schema of events in Avro or Protobuf: set format = "events", and in events'
         sentence = f'{sentence} encoding = "avro" or "protobuf" and mode = "binary", or remove this'
-        yield Finding(sentence, (place, (*place[:-2], "format")))
+        yield Finding(sentence, (place,))
 
 
 def _unheard(region: schema.Region, place: Place) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.region.reconcile import Report
     from gateway.region.sink import Sink
     from gateway.region.store import Database, Store
+    from gateway.region.stream import Stream
 
 SESSION_EXPIRY_S: Final = 7 * 86400
 KEEP_ALIVE_S: Final = 30.0
@@ -82,12 +83,14 @@ def source(
     """Return the session that brings batches. Raises `ConfigError` when its extra is not installed."""
     if options.source == "mqtt":
         return Subscriber(_subscriber_options(options), on_packets, chance, on_subscribed=on_ready)
-    try:
-        from gateway.region.kafka_source import KafkaSource  # noqa: PLC0415  # of an extra
-    except ImportError as error:
-        fault = f"the source kafka needs a package that is not installed: {error.name}"
-        raise ConfigError(fault, hint="pip install 'edge-gateway[kafka]'") from error
-    return KafkaSource(options, on_packets, chance, on_ready)
+    made: Source = _kafka("kafka_source").KafkaSource(options, on_packets, chance, on_ready)
+    return made
+
+
+def stream(options: schema.Receiver, clock: Clock, chance: random.Random) -> Stream:
+    """Return what works from one topic of Kafka to another. Raises as `source` does."""
+    made: Stream = _kafka("stream").Stream(options, clock, chance)
+    return made
 
 
 def store(options: schema.Receiver) -> Store:
@@ -132,8 +135,12 @@ def behind(
 
 def report(options: schema.Receiver) -> Report:
     """Read the store of a receiver, running or not, and reconcile every lane. Raises as `store` does."""
+    found: Report
     if "postgresql" in options.sinks:
-        found: Report = _postgresql().report(options.postgresql)
+        found = _postgresql().report(options.postgresql)
+        return found
+    if "kafka" in options.sinks:
+        found = _kafka("kafka_state").report(options)
         return found
     return watermarks.report(Path(options.state_folder))
 
@@ -143,7 +150,19 @@ def editing(options: schema.Receiver) -> AbstractContextManager[Database]:
     if "postgresql" in options.sinks:
         found: AbstractContextManager[Database] = _postgresql().editing(options.postgresql)
         return found
+    if "kafka" in options.sinks:
+        topic = options.kafka.sink.dead_letter_topic
+        hint = f"look at them with Kafka's own tools; what is to be taken again, produce to {options.kafka.topic}"
+        raise ConfigError(f"the dead letters of this receiver are records of the topic {topic}", hint=hint)
     return watermarks.editing(Path(options.state_folder))
+
+
+def _kafka(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"gateway.region.{module}")
+    except ImportError as error:
+        fault = f"the source kafka needs a package that is not installed: {error.name}"
+        raise ConfigError(fault, hint="pip install 'edge-gateway[kafka]'") from error
 
 
 def _postgresql() -> ModuleType:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STABLE_S: Final = 30.0
+SESSION_MS: Final = 10_000
+"""Silence after which the group gives a receiver's partitions to others."""
 
 _POLL_S: Final = 0.2
 _AT_ONCE: Final = 100
@@ -104,7 +106,8 @@ class KafkaSource:
             await asyncio.sleep(self._backoff.next_wait_s(loop.time() - began_at))
 
     async def _consume(self, loop: asyncio.AbstractEventLoop) -> None:
-        settings = await loop.run_in_executor(None, self._settings)
+        connected = await loop.run_in_executor(None, connection, self._options)
+        settings = {**connected, **consuming(self._options)}
         self._is_ending.clear()
         work = loop.run_in_executor(None, self._poll, settings, loop)
         try:
@@ -113,31 +116,6 @@ class KafkaSource:
             self._is_ending.set()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
-
-    def _settings(self) -> dict[str, Any]:
-        options, kafka = self._options, self._options.kafka
-        files = Credentials(options.tls_ca, options.tls_certificate, options.tls_key).pem_files()
-        password = ""
-        if kafka.password_file:
-            try:
-                password = Path(kafka.password_file).read_text("utf-8").rstrip("\r\n")
-            except (OSError, ValueError) as error:
-                raise CredentialError(f"cannot read {kafka.password_file}: {error}") from error
-        servers = [f"{options.host}:{options.usual_port}", *kafka.servers]
-        sasl = kafka.sasl if kafka.username else ""
-        return {
-            **client_settings(servers, files, sasl, kafka.username, password),
-            "client.id": f"edge-region-{options.name}",
-            "group.id": options.share_group,
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "isolation.level": "read_committed",
-            "partition.assignment.strategy": "cooperative-sticky",
-            "fetch.message.max.bytes": options.batch_bytes_max,
-            "fetch.max.bytes": max(options.batch_bytes_max, 16 << 20),
-            "queued.max.messages.kbytes": max(options.batch_bytes_max >> 10, 16 << 10),
-        }
 
     def _poll(self, settings: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
         """Consume until the end, in a thread of its own; offsets of what was acknowledged are committed on the way."""
@@ -177,14 +155,11 @@ class KafkaSource:
         if error is not None:
             log.warning("Kafka: %s", error.str())
             return None
-        node = _text(record.key())
-        lane = _text(dict(record.headers() or ()).get(_LANE))
         place = TopicPartition(record.topic() or "", record.partition() or 0, (record.offset() or 0) + 1)
         with self._lock:
             self._number += 1
             self._places[self._number] = place
-            topic = wire.batch_topic(self._options.topic_prefix, node, lane)
-            return Packet(topic, record.value() or b"", self._number)
+            return Packet(topic_of(record, self._options.topic_prefix), record.value() or b"", self._number)
 
     def _commit(self, consumer: Consumer) -> None:
         with self._lock:
@@ -206,5 +181,44 @@ class KafkaSource:
         self._fault = fault
 
 
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+def connection(options: schema.Receiver) -> dict[str, Any]:
+    """Return how a client of the library reaches the cluster. Reads files; raises `CredentialError`."""
+    kafka = options.kafka
+    files = Credentials(options.tls_ca, options.tls_certificate, options.tls_key).pem_files()
+    password = ""
+    if kafka.password_file:
+        try:
+            password = Path(kafka.password_file).read_text("utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            raise CredentialError(f"cannot read {kafka.password_file}: {error}") from error
+    servers = [f"{options.host}:{options.usual_port}", *kafka.servers]
+    return client_settings(servers, files, kafka.sasl if kafka.username else "", kafka.username, password)
+
+
+def consuming(options: schema.Receiver) -> dict[str, Any]:
+    """Return what a member of the group is set up with besides."""
+    return {
+        "client.id": f"edge-region-{options.name}",
+        "group.id": options.share_group,
+        "session.timeout.ms": SESSION_MS,
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "isolation.level": "read_committed",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "fetch.message.max.bytes": options.batch_bytes_max,
+        "fetch.max.bytes": max(options.batch_bytes_max, 16 << 20),
+        "queued.max.messages.kbytes": max(options.batch_bytes_max >> 10, 16 << 10),
+    }
+
+
+def topic_of(record: Record, prefix: str) -> str:
+    """Return the MQTT topic that a batch would have come on: the node is the key, the lane a header."""
+    node = as_bytes(record.key()).decode(errors="replace")
+    lane = as_bytes(dict(record.headers() or ()).get(_LANE)).decode(errors="replace")
+    return wire.batch_topic(prefix, node, lane)
+
+
+def as_bytes(value: object) -> bytes:
+    """Return what the library gives as bytes, text or nothing."""
+    return value if isinstance(value, bytes) else str(value or "").encode()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.disk import Disk
     from gateway.region.chosen import Connection
     from gateway.region.intake import Outcome
+    from gateway.region.stream import Stream
 
 log = logging.getLogger(__name__)
 
@@ -246,10 +247,12 @@ async def run(
     )
 
 
-async def _opened(options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random) -> Service:
+async def _opened(options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random) -> Service | Stream:
     fault = ""
     while True:
         try:
+            if "kafka" in options.sinks:
+                return chosen.stream(options, clock, chance)
             return Service(options, disk, clock, chance)
         except StoreError as error:
             if "postgresql" not in options.sinks:

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
-from gateway.errors import ConfigError, CredentialError, LinkError
+from gateway.errors import CredentialError, LinkError
 from gateway.transport.address import Address
 from gateway.transport.contract import Refusal
 from gateway.transport.counted import SEGMENT_OVERHEAD_BYTES
-from gateway.transport.kafka_client import client_settings
+from gateway.transport.kafka_client import client_settings, headers, registry
 from gateway.transport.subscriber import password_of
 
 if TYPE_CHECKING:
@@ -185,12 +185,11 @@ class KafkaLink:
         if self._registry is not None:
             payload = await self._registry.begin(topic) + payload
         size = len(payload)
-        headers: list[tuple[str, str | bytes | None]] = [("content-type", message.content_type)]
-        headers += [(f"ce_{name}", value) for name, value in message.attributes.items()]
+        said = headers(message)
         while True:
             self._check()
             try:
-                self._producer.produce(topic, payload, key, headers=headers, on_delivery=on_delivery)
+                self._producer.produce(topic, payload, key, headers=said, on_delivery=on_delivery)
             except BufferError:
                 await asyncio.sleep(_FULL_S)
             except KafkaException as error:
@@ -295,7 +294,7 @@ class KafkaTransport:
         self._credentials = credentials
         self._password = password_of(region.password_file)
         self._set_bytes_max = SET_BYTES_MAX
-        self._registry = _registry(region)
+        self._registry = registry(region.kafka.registry, region.events.encoding, region.tls_ca, region.name)
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[KafkaLink]:
@@ -343,16 +342,3 @@ class KafkaTransport:
             "socket.send.buffer.bytes": _AT_ONCE_BYTES,
             "statistics.interval.ms": 1000,
         }
-
-
-def _registry(region: schema.Peer) -> SchemaRegistry | None:
-    """Return the registry that is configured. Raises `ConfigError` when its extra is not installed."""
-    options = region.kafka.registry
-    if not options.url:
-        return None
-    try:
-        from gateway.transport.schema_registry import SchemaRegistry  # noqa: PLC0415  # of an extra
-    except ImportError as error:
-        fault = f"region {region.name}: the schema registry needs a package that is not installed: {error.name}"
-        raise ConfigError(fault, hint="pip install 'edge-gateway[registry]'") from error
-    return SchemaRegistry(options, region.events.encoding, region.tls_ca)

@@ -16,7 +16,7 @@ from gateway.config.schema.kafka import Kafka, Registry
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.peer import Events, Peer
-from gateway.config.schema.receiver import Forward, KafkaSource, Parquet, Postgresql, Receiver
+from gateway.config.schema.receiver import Forward, KafkaSink, KafkaSource, Parquet, Postgresql, Receiver
 from gateway.config.schema.region import Link, Region
 from gateway.config.schema.route import (
     Avro,
@@ -53,6 +53,7 @@ __all__ = [
     "Gateway",
     "Journal",
     "Kafka",
+    "KafkaSink",
     "KafkaSource",
     "Lane",
     "Limit",
@@ -151,6 +152,8 @@ PATH_OPTIONS: Final = frozenset(
         "receiver.tls_key",
         "receiver.state_folder",
         "receiver.kafka.password_file",
+        "receiver.kafka.sink.registry.password_file",
+        "receiver.kafka.sink.registry.tls_ca",
         "receiver.postgresql.password_file",
         "receiver.parquet.folder",
         "receiver.forward.tls_ca",

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import field
 
-from gateway.config.schema.peer import USUAL_PORTS, Peer
+from gateway.config.schema.kafka import Registry
+from gateway.config.schema.peer import USUAL_PORTS, Events, Peer
 from gateway.config.section import DURATION, GIB, KIB, MIB, SIZE, Name, S, Section, option
 
 
@@ -38,6 +39,21 @@ class Postgresql(Section, frozen=True, kw_only=True):
     schema: Annotated[Name, option("Schema that holds the tables; made where it is missing.")] = "edge"
 
 
+class KafkaSink(Section, frozen=True, kw_only=True):
+    """Topics of the same cluster that are written in one transaction, where `sinks` is kafka."""
+
+    topic: Annotated[str, option("Topic for the events; {node} and {lane} are filled in. It must exist.")] = (
+        "edge-events"
+    )
+    state_topic: Annotated[
+        str, option("Compacted topic for what is known of the nodes, with as many partitions as the batches' topic.")
+    ] = "edge-state"
+    dead_letter_topic: Annotated[str, option("Topic for what cannot be taken.")] = "edge-dead"
+    events: Annotated[Events, option("Events.")] = field(default_factory=Events)
+    registry: Annotated[Registry, option("Schema registry.")] = field(default_factory=Registry)
+    compression: Annotated[Literal["none", "lz4", "zstd"], option("Compression of what is produced.")] = "zstd"
+
+
 class KafkaSource(Section, frozen=True, kw_only=True):
     """Where batches come from, where `source` is kafka."""
 
@@ -53,6 +69,7 @@ class KafkaSource(Section, frozen=True, kw_only=True):
         Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
         option("How `username` and its password are shown, within TLS."),
     ] = "SCRAM-SHA-512"
+    sink: Annotated[KafkaSink, option("What is written to the same cluster.")] = field(default_factory=KafkaSink)
 
 
 class Parquet(Section, frozen=True, kw_only=True):
@@ -98,8 +115,11 @@ class Receiver(Section, frozen=True, kw_only=True):
     )
     state_folder: Annotated[str, option("Folder for watermarks and sinks.")] = "/var/lib/edge-region"
     sinks: Annotated[
-        tuple[Literal["ndjson", "sqlite", "postgresql", "parquet"], ...],
-        option("Where readings go: NDJSON or Parquet files, a table beside the watermarks in SQLite or PostgreSQL."),
+        tuple[Literal["ndjson", "sqlite", "postgresql", "parquet", "kafka"], ...],
+        option(
+            "Where readings go: NDJSON or Parquet files, a table beside the watermarks in SQLite or PostgreSQL;"
+            " or kafka alone, a topic of the Kafka that is the source."
+        ),
     ] = ("sqlite",)
     parquet: Annotated[Parquet, option("Parquet.")] = field(default_factory=Parquet)
     postgresql: Annotated[Postgresql, option("PostgreSQL.")] = field(default_factory=Postgresql)

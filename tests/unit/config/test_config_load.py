@@ -297,6 +297,8 @@ def test_every_option_that_names_a_file_is_resolved() -> None:
         "receiver": schema.Receiver,
         "receiver.postgresql": schema.Postgresql,
         "receiver.kafka": schema.KafkaSource,
+        "receiver.kafka.sink": schema.KafkaSink,
+        "receiver.kafka.sink.registry": schema.Registry,
         "receiver.parquet": schema.Parquet,
         "receiver.forward": schema.Forward,
         "receiver.forward.kafka.registry": schema.Registry,

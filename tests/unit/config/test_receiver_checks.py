@@ -13,6 +13,7 @@ TLS = 'tls_ca = "ca"\ntls_certificate = "cert"\ntls_key = "key"\n'
 RECEIVER = f"[receiver]\n{TLS}"
 DATABASE = '[receiver.postgresql]\nconnect = "host=db"\n'
 FORWARD = f'[[receiver.forward]]\nname = "away"\nhost = "a"\n{TLS}'
+STREAM = f'{RECEIVER}source = "kafka"\nsinks = ["kafka"]\n'
 KAFKA = '[receiver.kafka]\ntopic = "edge"\nservers = ["k:9093"]\n'
 
 
@@ -58,6 +59,21 @@ def test_what_fits_together_is_taken(text: str) -> None:
         (
             f'{RECEIVER}{FORWARD}transport = "kafka"\n[receiver.forward.kafka]\ntopic = "a.{{series}}"\n',
             'the address "a.{series}" has the place {series}, which nothing fills',
+        ),
+        (f'{RECEIVER}sinks = ["kafka"]\n', 'the transaction that moves the source\'s offsets: set source = "kafka"'),
+        (
+            f"{STREAM}{FORWARD}",
+            "nothing else can be part of: let other receivers, with another share_group, do the rest",
+        ),
+        (f'{STREAM}[receiver.kafka]\ntopic = "^edge"\n', "kafka.topic: the sink kafka keeps its state by partition"),
+        (f'{STREAM}[receiver.kafka.sink]\ntopic = "a-{{x}}"\n', 'the address "a-{x}" has the place {x}'),
+        (
+            f'{RECEIVER}source = "kafka"\n[receiver.kafka.sink]\ntopic = "a"\n',
+            "receiver.kafka.sink: means nothing without the sink kafka: add it, or remove it",
+        ),
+        (
+            f'{STREAM}[receiver.kafka.sink.registry]\nurl = "https://registry"\n',
+            "receiver.kafka.sink.registry: holds the schema of events in Avro or Protobuf",
         ),
         (f"{RECEIVER}[receiver.kafka]\nlinger = 1\n", "receiver.kafka.linger: unknown key here"),
     ],
