@@ -26,12 +26,13 @@ from gateway.errors import CredentialError, GatewayError
 from gateway.transport import wire
 from gateway.transport.backoff import Backoff
 from gateway.transport.credentials import Credentials
-from gateway.transport.kafka_client import client_settings
+from gateway.transport.kafka_client import Reasons, client_settings
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
+    from confluent_kafka import KafkaError
     from confluent_kafka import Message as Record
 
     from gateway.config import schema
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STABLE_S: Final = 30.0
+CREDENTIALS_S: Final = 2.0
+"""Time between two looks at the files."""
 SESSION_MS: Final = 10_000
 """Silence after which the group gives a receiver's partitions to others."""
 
@@ -75,6 +78,8 @@ class KafkaSource:
         self._number = 0
         self._is_ending = threading.Event()
         self._fault = ""
+        self._credentials = credentials_of(options)
+        self._reasons = Reasons(options.host, options.usual_port, self._credentials)
 
     @property
     def connection(self) -> KafkaSource:
@@ -101,28 +106,37 @@ class KafkaSource:
             began_at = loop.time()
             try:
                 await self._consume(loop)
+                continue  # with new credentials
             except GatewayError as error:
                 self._note(error.fault)
             await asyncio.sleep(self._backoff.next_wait_s(loop.time() - began_at))
 
     async def _consume(self, loop: asyncio.AbstractEventLoop) -> None:
-        connected = await loop.run_in_executor(None, connection, self._options)
+        connected = await loop.run_in_executor(None, connection, self._options, self._credentials)
         settings = {**connected, **consuming(self._options)}
         self._is_ending.clear()
         work = loop.run_in_executor(None, self._poll, settings, loop)
+        watching = asyncio.create_task(self._watch_credentials(loop), name="Kafka: credentials")
         try:
             await asyncio.shield(work)
         finally:
+            watching.cancel()
             self._is_ending.set()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
 
+    async def _watch_credentials(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the consumer when the files have changed: the library uses what it was made with for ever."""
+        # Files tell nobody that they changed.
+        while not await loop.run_in_executor(None, self._credentials.have_changed):  # noqa: ASYNC110
+            await asyncio.sleep(CREDENTIALS_S)
+        log.info("Kafka: new credentials, connecting anew")
+        self._is_ending.set()
+
     def _poll(self, settings: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
         """Consume until the end, in a thread of its own; offsets of what was acknowledged are committed on the way."""
         try:
-            consumer = Consumer(
-                {**settings, "error_cb": lambda error: loop.call_soon_threadsafe(self._note, error.str())}
-            )
+            consumer = Consumer({**settings, "error_cb": lambda error: self._on_error(loop, error)})
         except KafkaException as error:
             raise CredentialError(f"the Kafka client cannot be set up: {error.args[0].str()}") from error
         assigned = threading.Event()
@@ -144,10 +158,12 @@ class KafkaSource:
                 records = consumer.consume(max(1, min(room, _AT_ONCE)), _POLL_S)
                 packets = [packet for packet in map(self._taken, records) if packet is not None]
                 if packets:
+                    self._fault = ""
                     loop.call_soon_threadsafe(self._on_packets, self, packets)
                 self._commit(consumer)
         finally:
-            self._commit(consumer)
+            if not self._fault:  # else nobody would answer for long; the records come again, and the watermarks tell
+                self._commit(consumer)
             consumer.close()
 
     def _taken(self, record: Record) -> Packet | None:
@@ -171,6 +187,11 @@ class KafkaSource:
                 # The records come again to whoever has the partition now; the watermarks tell.
                 log.warning("Kafka: offsets cannot be committed: %s", error.args[0].str())
 
+    def _on_error(self, loop: asyncio.AbstractEventLoop, error: KafkaError) -> None:
+        fault = self._reasons.of(error)
+        if fault:
+            loop.call_soon_threadsafe(self._note, fault)
+
     def _is_assigned(self) -> None:
         self._fault = ""
         self._on_ready(self)
@@ -181,10 +202,15 @@ class KafkaSource:
         self._fault = fault
 
 
-def connection(options: schema.Receiver) -> dict[str, Any]:
+def credentials_of(options: schema.Receiver) -> Credentials:
+    """Return the files that say who the receiver is at the cluster."""
+    return Credentials(options.tls_ca, options.tls_certificate, options.tls_key, options.kafka.password_file)
+
+
+def connection(options: schema.Receiver, credentials: Credentials) -> dict[str, Any]:
     """Return how a client of the library reaches the cluster. Reads files; raises `CredentialError`."""
     kafka = options.kafka
-    files = Credentials(options.tls_ca, options.tls_certificate, options.tls_key).pem_files()
+    files = credentials.pem_files()
     password = ""
     if kafka.password_file:
         try:

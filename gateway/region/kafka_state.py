@@ -68,7 +68,7 @@ def _until(consumer: Consumer, end: int) -> list[tuple[bytes, bytes | None]]:
 def report(options: schema.Receiver) -> Report:
     """Read the whole topic and reconcile every lane, whoever has the partitions. Raises `StoreError`."""
     topic = options.kafka.sink.state_topic
-    connection = kafka_source.connection(options)
+    connection = kafka_source.connection(options, kafka_source.credentials_of(options))
     made = Report(lanes=[], rejected={}, dead_letters=[], outboxes={})
     try:
         for partition in _partitions(connection, topic):

@@ -114,6 +114,8 @@ class Stream:
         self.too_large: dict[str, str] = {}
         self.set_bytes_max = SET_BYTES_MAX
         self.is_ending = threading.Event()
+        self.credentials = kafka_source.credentials_of(options)
+        self._reasons = kafka_client.Reasons(options.host, options.usual_port, self.credentials)
         sink = options.kafka.sink
         self.shape = Shape(encoding(sink.events), sink.events.of == "reading", sink.events.mode == "binary")
         self._registry = kafka_client.registry(sink.registry, sink.events.encoding, options.tls_ca, options.name)
@@ -147,8 +149,14 @@ class Stream:
         if ready is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(ready)
 
+    def on_error(self, error: KafkaError) -> None:
+        """Hear what the library says of its connections."""
+        self.note(self._reasons.of(error))
+
     def note(self, fault: str) -> None:
         """Log a fault unless it is the same again."""
+        if not fault:
+            return
         if fault != self._fault:
             log.warning("Kafka: %s (the receiver tries again by itself)", fault)
         self._fault = fault
@@ -166,6 +174,7 @@ class Stream:
             try:
                 with contextlib.closing(_Session(self)) as session:
                     session.run()
+                continue  # with new credentials
             except GatewayError as error:
                 self.note(str(error))
             except KafkaException as error:
@@ -185,20 +194,26 @@ class _Session:
         self._failed = ""
         self._partitions: dict[int, _Partition] = {}
         self._waiting: dict[int, list[Record]] = {}
-        self._settings = kafka_source.connection(options)
-        shared = {**self._settings, "error_cb": lambda error: stream.note(error.str())}
+        self._settings = kafka_source.connection(options, stream.credentials)
+        shared = {**self._settings, "error_cb": stream.on_error}
         self._producer = Producer({**shared, **_producing(stream)})
         self._consumer = Consumer({**shared, **kafka_source.consuming(options)})
 
     def run(self) -> None:
-        """Work until the end. Raises `LinkError`, `StoreError`, `KafkaException`."""
+        """Work until the end or new credentials. Raises `LinkError`, `StoreError`, `KafkaException`."""
         stream, options = self._stream, self._stream.options
         self._look_at_topics()
         self._producer.init_transactions(ANSWER_S)
         self._consumer.subscribe(
             [options.kafka.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
+        looked_at = time.monotonic()
         while not stream.is_ending.is_set():
+            if time.monotonic() - looked_at >= kafka_source.CREDENTIALS_S:
+                looked_at = time.monotonic()
+                if stream.credentials.have_changed():
+                    log.info("Kafka: new credentials, connecting anew")
+                    return
             # Something is asked for each time: that is when the group says what has changed.
             records = self._consumer.consume(*((1, 0.0) if self._waiting else (_AT_ONCE, _POLL_S)))
             for record in records:

@@ -26,7 +26,7 @@ from gateway.errors import CredentialError, LinkError
 from gateway.transport.address import Address
 from gateway.transport.contract import Refusal
 from gateway.transport.counted import SEGMENT_OVERHEAD_BYTES
-from gateway.transport.kafka_client import client_settings, headers, registry
+from gateway.transport.kafka_client import NO_BROKER, Reasons, client_settings, headers, registry
 from gateway.transport.subscriber import password_of
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ _REFUSED: Final = {
     "POLICY_VIOLATION": "it breaks a policy of the broker",
 }
 _UNKNOWN: Final = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"}
-_NO_BROKER: Final = "_ALL_BROKERS_DOWN"
-_ENDING: Final = {_NO_BROKER, "_AUTHENTICATION"}
+_ENDING: Final = {NO_BROKER, "_AUTHENTICATION"}
 
 
 class _Moved(msgspec.Struct):
@@ -260,7 +259,7 @@ class KafkaLink:
         self._call(self._note, error)
 
     def _note(self, error: KafkaError) -> None:
-        if error.name() != _NO_BROKER:
+        if error.name() != NO_BROKER:
             self._fault = error.str()
         if error.fatal() or error.name() in _ENDING:
             self._fail(LinkError(f"the link to the region ended: {self._fault or error.str()}"))
@@ -294,13 +293,15 @@ class KafkaTransport:
         self._credentials = credentials
         self._password = password_of(region.password_file)
         self._set_bytes_max = SET_BYTES_MAX
+        self._reasons = Reasons(region.host, region.usual_port, credentials)
         self._registry = registry(region.kafka.registry, region.events.encoding, region.tls_ca, region.name)
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[KafkaLink]:
         """Make a producer, and look whether a broker answers, and knows the topic where it is the same for all."""
         region, options = self._region, self._region.kafka
-        files = await asyncio.get_running_loop().run_in_executor(None, self._credentials.pem_files)
+        loop = asyncio.get_running_loop()
+        files = await loop.run_in_executor(None, self._credentials.pem_files)
         settings = client_settings(
             [f"{region.host}:{region.usual_port}", *options.servers],
             files,
@@ -311,7 +312,10 @@ class KafkaTransport:
         link = KafkaLink({**settings, **self._producing()}, options.topic, region.resend_after_ns / _NS, self._registry)
         is_one = "{" not in options.topic
         try:
-            await link.ask(options.topic if is_one else "")
+            try:
+                await link.ask(options.topic if is_one else "")
+            except LinkError as error:
+                raise LinkError(await loop.run_in_executor(None, self._reasons.of_certificate, error.fault)) from error
             if self._registry is not None and is_one:
                 await self._registry.begin(options.topic)
             yield link

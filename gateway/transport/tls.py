@@ -6,6 +6,7 @@ is the oldest version spoken (RFC 9325). A context is made anew for each connect
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 
@@ -39,6 +40,21 @@ def fault_of(error: BaseException) -> str:
     if is_alert and ("CERTIFICATE" in alert or alert == "UNKNOWN_CA"):
         return f"the server refuses our certificate: {alert.lower().replace('_', ' ')}"
     return str(error) or type(error).__name__
+
+
+def refusal(host: str, port: int, context: ssl.SSLContext, timeout_s: float) -> str:
+    """Shake hands for nothing, and return what `fault_of` says of it; empty when it succeeds.
+
+    For libraries that only say that a certificate was refused, not why.
+    """
+    try:
+        with (
+            socket.create_connection((host, port), timeout_s) as plain,
+            context.wrap_socket(plain, server_hostname=host),
+        ):
+            return ""
+    except OSError as error:
+        return fault_of(error)
 
 
 def server_context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
