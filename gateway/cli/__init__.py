@@ -57,6 +57,7 @@ VERBS: Final = {
     "route": "try what a configuration makes of messages, step by step",
     "capture": "record what comes from the local broker for a while",
     "replay": "run recorded input through a configuration, beside the one at work",
+    "plan": "estimate what a configuration sends, stores, writes and costs, from recorded input",
     "schema": "say whether a change of a schema is compatible, or why not",
     "batch": "read batch files",
     "dev-pki": "make certificates for development",

@@ -40,7 +40,7 @@ LAYERS = (
     {"decode", "schemas", "process", "batch", "events", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
     {"recovery", "upkeep"},
-    {"trial"},
+    {"trial", "survey", "toll", "plan"},
     {"flow"},
     {"daemon", "demo"},
     {"cli", "__main__"},
@@ -51,7 +51,7 @@ REGION_NEVER = {"ingest", "journal", "spool"}
 """The central side must run where there is no node."""
 
 PURE = re.compile(
-    r"(model|errors|ledger|frame|medium|pressure|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
+    r"(model|errors|ledger|frame|medium|pressure|plan|toll|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
     r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.(session|turns|weights|failover|budget|refusals|shipment)|events(\..+)?|region\.(receiver|reconcile|audit)"
     r"|ingest\.pace|transport\.(wire|packets|backoff|address|windows|contract|http_signatures|webhook_requests|webhook_answers|webhook_options)|health\.rates)"
 )
