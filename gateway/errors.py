@@ -95,6 +95,12 @@ class StoreError(GatewayError):
         return self.facts.get("errno") in {"ENOSPC", "EDQUOT"}
 
 
+class ContentError(StoreError):
+    """A database does not take what was to be written, and never will: something in it, not the disk, is why."""
+
+    hint = "tell the makers of the gateway: what a batch may hold must be storable"
+
+
 class ArchiveError(GatewayError):
     """A file is no export of a spool, or not a whole one."""
 

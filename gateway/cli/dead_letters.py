@@ -41,27 +41,50 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: schema.Receiver, arguments: argparse.Namespace) -> int:
-    """Do what the action says."""
+    """Do what the action says. Nothing is printed in a transaction: a pager may hold a print up for hours."""
+    if arguments.what == "cat":
+        return _cat(options, arguments.ids)
+    if arguments.what != "ls" and not (arguments.ids or arguments.reason or arguments.all):
+        print("say which: numbers, --reason or --all", file=sys.stderr)
+        return EX_NO
     with chosen.editing(options) as db:
-        if arguments.what == "cat":
-            return _cat(db, arguments.ids)
         found = dead_letters.listed(db, arguments.reason)
         if arguments.ids:
             found = [one for one in found if one.id in arguments.ids]
         missing = sorted(set(arguments.ids) - {one.id for one in found})
-        if missing:
-            print(f"no dead letter has the number {', '.join(map(str, missing))}", file=sys.stderr)
-            return EX_NO
-        if arguments.what == "ls":
-            return _ls(found, as_json=arguments.json)
-        if not (arguments.ids or arguments.reason or arguments.all):
-            print("say which: numbers, --reason or --all", file=sys.stderr)
-            return EX_NO
-        return _redrive(db, found) if arguments.what == "redrive" else _purge(db, found)
+        if not missing:
+            _change(db, arguments.what, found)
+    if missing:
+        print(f"no dead letter has the number {', '.join(map(str, missing))}", file=sys.stderr)
+        return EX_NO
+    return _say(arguments.what, found, as_json=arguments.json)
 
 
-def _cat(db: Database, ids: Sequence[int]) -> int:
-    data = dead_letters.payload(db, ids[0]) if len(ids) == 1 else None
+def _change(db: Database, what: str, found: Sequence[DeadLetter]) -> None:
+    if what == "redrive":
+        dead_letters.mark(db, [one.id for one in found if not one.why_not])
+    elif what == "purge":
+        dead_letters.remove(db, [one.id for one in found])
+
+
+def _say(what: str, found: Sequence[DeadLetter], *, as_json: bool) -> int:
+    if what == "ls":
+        return _ls(found, as_json=as_json)
+    if what == "purge":
+        print(f"{len(found)} removed")
+        return EX_OK
+    unable = [one for one in found if one.why_not]
+    print(f"{len(found) - len(unable)} will be taken in again by the receiver")
+    for one in unable:
+        print(f"{one.id} stays: {one.why_not}")
+    return EX_NO if unable else EX_OK
+
+
+def _cat(options: schema.Receiver, ids: Sequence[int]) -> int:
+    data = None
+    if len(ids) == 1:
+        with chosen.editing(options) as db:
+            data = dead_letters.payload(db, ids[0])
     if data is None:
         print("say the number of one dead letter, see `gateway region dead ls`", file=sys.stderr)
         return EX_NO
@@ -81,20 +104,4 @@ def _ls(found: Sequence[DeadLetter], *, as_json: bool) -> int:
             for one in found
         ]
         print("\n".join(table([_COLUMNS, *rows], numbers={0, 3})))
-    return EX_OK
-
-
-def _redrive(db: Database, found: Sequence[DeadLetter]) -> int:
-    able = [one for one in found if not one.why_not]
-    dead_letters.mark(db, [one.id for one in able])
-    print(f"{len(able)} will be taken in again by the receiver")
-    for one in found:
-        if one.why_not:
-            print(f"{one.id} stays: {one.why_not}")
-    return EX_OK if len(able) == len(found) else EX_NO
-
-
-def _purge(db: Database, found: Sequence[DeadLetter]) -> int:
-    dead_letters.remove(db, [one.id for one in found])
-    print(f"{len(found)} removed")
     return EX_OK

@@ -111,7 +111,8 @@ def table(report: Report) -> str:
     lines += [f"not taken, {reason}: {number:,} messages" for reason, number in sorted(report.rejected.items())]
     for letter in report.dead_letters:
         moment = dt.datetime.fromtimestamp(int(letter["wall_ns"]) // 10**9, dt.UTC).isoformat()
-        lines.append(f"  {moment} {letter['topic']}: {letter['reason']}: {letter['detail']}")
+        said = ": ".join(shown.plain(str(letter[key])) for key in ("topic", "reason", "detail"))
+        lines.append(f"  {moment} {said}")
     return "\n".join([*lines, f"unaccounted: {report.unaccounted}"])
 
 

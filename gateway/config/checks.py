@@ -7,6 +7,7 @@ something it has reported already.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from gateway.config import schema
@@ -82,7 +83,20 @@ def _receiver(receiver: schema.Receiver) -> Iterator[Finding]:
     if receiver.source != "kafka" and receiver.kafka != schema.KafkaSource():
         kafka: Place = ("receiver", "kafka")
         yield Finding('means nothing without source = "kafka": remove it', (kafka, ("receiver", "source")))
+    topic = receiver.kafka.topic
+    fault = _pattern_fault(topic) if topic.startswith("^") else ""
+    if fault:
+        yield Finding(f'"{topic}" is no regular expression, {fault}: correct it', (("receiver", "kafka", "topic"),))
     yield from _stream(receiver)
+
+
+def _pattern_fault(pattern: str) -> str:
+    """Return what is wrong with a regular expression; empty when nothing is."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return str(error)
+    return ""
 
 
 def _stream(receiver: schema.Receiver) -> Iterator[Finding]:

@@ -96,7 +96,8 @@ def stream(options: schema.Receiver, clock: Clock, chance: random.Random) -> Str
 def store(options: schema.Receiver) -> Store:
     """Open the store. Raises `ConfigError` when its extra is not installed, `StoreError` when it cannot be opened."""
     if "postgresql" in options.sinks:
-        made: Store = _postgresql().PostgresqlStore(options.postgresql)
+        hands_on = bool(options.forward) or "parquet" in options.sinks
+        made: Store = _postgresql().PostgresqlStore(options.postgresql, options.name if hands_on else "")
         return made
     return Watermarks(Path(options.state_folder))
 

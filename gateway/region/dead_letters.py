@@ -2,7 +2,7 @@
 
 `redrive` only marks them. Whoever runs as the receiver, now or next, takes the marked ones in again as if the broker
 had just sent them, and then removes them: what cannot be taken again is buried anew, with today's reason. Stopped in
-between, a letter is taken twice, and the watermarks tell. So it works beside a receiver that runs.
+between, a letter is taken and stays, without its mark, or is only unmarked. So it works beside receivers that run.
 
 What a forward refused is an event that was made here; it cannot be taken in, only looked at and removed.
 """
@@ -60,14 +60,20 @@ def mark(db: Database, numbers: Sequence[int]) -> None:
     db.executemany("INSERT INTO redrive VALUES (?) ON CONFLICT DO NOTHING", ((number,) for number in numbers))
 
 
-def marked(db: Database, count_max: int) -> list[tuple[int, str, bytes]]:
-    """Return number, topic and payload of the first that are to be taken in again."""
+def claimed(db: Database, count_max: int) -> list[tuple[int, str, bytes]]:
+    """Take the marks off the first that are to be taken in again; return their number, topic and payload.
+
+    Of several receivers on one database each gets others.
+    """
     rows = db.execute(
-        "SELECT redrive.id, topic, payload FROM redrive JOIN dead_letter ON dead_letter.id = redrive.id"
-        " ORDER BY redrive.id LIMIT ?",
-        (count_max,),
-    )
-    return [(number, topic, bytes(data)) for number, topic, data in rows]
+        "DELETE FROM redrive WHERE id IN (SELECT id FROM redrive ORDER BY id LIMIT ?) RETURNING id", (count_max,)
+    ).fetchall()
+    found = []
+    for (number,) in sorted(rows):
+        letter = db.execute("SELECT topic, payload FROM dead_letter WHERE id = ?", (number,)).fetchone()
+        if letter is not None:
+            found.append((number, letter[0], bytes(letter[1])))
+    return found
 
 
 def remove(db: Database, numbers: Sequence[int]) -> None:

@@ -33,6 +33,7 @@ _INT64_MAX = (1 << 63) - 1
 _FORGED = "other_node"
 _COUNT_TOO_LARGE = "count_too_large"
 _NO_BATCH = "no_batch"
+_UNSTORABLE = "unstorable"
 _TOO_MANY_LANES = "too_many_lanes"
 _REASONS = {
     Decision.FORK: "the same identity came with another content before: is the node's disk a copy?",
@@ -108,6 +109,12 @@ class Intake:
             for sink in self._sinks:
                 sink.sync()
         return group.outcome
+
+    def bury(self, message: Message, detail: str) -> Outcome:
+        """Keep a message as a dead letter that no database takes as what it is. Raises `StoreError`."""
+        with self._watermarks.transaction():
+            self._watermarks.bury(self._clock.wall_ns(), message.topic, _UNSTORABLE, detail, message.payload)
+        return Outcome(messages=1, decided={f"rejected.{_UNSTORABLE}": 1})
 
     def _opened(self, messages: Sequence[Message]) -> list[DecodedBatch | Gap | BatchError]:
         opened: list[DecodedBatch | Gap | BatchError] = []

@@ -109,6 +109,8 @@ class KafkaSource:
                 continue  # with new credentials
             except GatewayError as error:
                 self._note(error.fault)
+            except KafkaException as error:
+                self._note(error.args[0].str())
             await asyncio.sleep(self._backoff.next_wait_s(loop.time() - began_at))
 
     async def _consume(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -146,9 +148,9 @@ class KafkaSource:
             assigned.set()
             loop.call_soon_threadsafe(self._is_assigned)
 
-        consumer.subscribe([self._options.kafka.topic], on_assign=on_assign)
         is_paused = False
         try:
+            consumer.subscribe([self._options.kafka.topic], on_assign=on_assign)
             while not self._is_ending.is_set():
                 room = self._options.receive_maximum - len(self._places)
                 if room <= 0 or is_paused:

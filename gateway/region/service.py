@@ -18,7 +18,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from gateway.errors import StoreError
+from gateway.errors import ContentError, StoreError
 from gateway.region import chosen, dead_letters, receiver
 from gateway.region.intake import Intake, Message
 from gateway.transport import wire
@@ -160,7 +160,7 @@ class Service:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                outcome = await loop.run_in_executor(self._worker, self._intake.take, messages)
+                outcome = await loop.run_in_executor(self._worker, self._take, messages)
             except StoreError as error:
                 if error.fault != self._fault:
                     log.error("nothing can be committed, nothing is acknowledged: %s", error)  # noqa: TRY400
@@ -177,14 +177,26 @@ class Service:
                     log.warning("%d messages are not taken (%s): see `gateway region status`", number, name[9:])
             return outcome
 
+    def _take(self, messages: list[Message]) -> Outcome:
+        """Take in a group; where its content is why it cannot be stored, what can be of it, one by one."""
+        try:
+            return self._intake.take(messages)
+        except ContentError as error:
+            if len(messages) > 1:
+                return self._take(messages[: len(messages) // 2])
+            return self._intake.bury(messages[0], error.fault)
+
     async def _redrive(self) -> None:
         """Take in again, now and then, the dead letters that a person has marked; then forget them."""
         loop = asyncio.get_running_loop()
+        fault = ""
         while True:
             try:
                 taken = await loop.run_in_executor(self._worker, self._take_marked)
-            except StoreError:
-                taken = 0  # who commits says so
+            except StoreError as error:
+                if error.fault != fault:
+                    log.warning("dead letters cannot be taken in again: %s", error)
+                fault, taken = error.fault, 0
             if taken:
                 log.info("%d dead letters were taken in again", taken)
                 for one in self._behind:
@@ -194,9 +206,9 @@ class Service:
 
     def _take_marked(self) -> int:
         with self._store.transaction() as transaction:
-            marked = dead_letters.marked(transaction, REDRIVEN_AT_ONCE)
+            marked = dead_letters.claimed(transaction, REDRIVEN_AT_ONCE)
         for number, topic, payload in marked:
-            self._intake.take([Message(topic, payload)])
+            self._take([Message(topic, payload)])
             with self._store.transaction() as transaction:
                 dead_letters.remove(transaction, [number])
         return len(marked)

@@ -179,7 +179,7 @@ class Store:
         number = self._identify(entry)
         if old is not None:
             self._db.execute("DELETE FROM loss WHERE watermark_id = ? AND first = ?", (number, old.run.first))
-        rows = ((number, *loss.run, loss.reason) for loss in new)
+        rows = ((number, *loss.run, _text(loss.reason)) for loss in new)
         self._db.executemany("INSERT INTO loss VALUES (?, ?, ?, ?, ?, ?)", rows)
         self._db.execute(
             "DELETE FROM loss WHERE watermark_id = ? AND first <="
@@ -197,13 +197,15 @@ class Store:
     def bury(self, wall_ns: int, topic: str, reason: str, detail: str, payload: bytes) -> None:
         """Count what cannot be taken and keep the newest of it, cut, for a person."""
         self.count(f"rejected.{reason}")
-        row = (wall_ns, topic, reason, detail, len(payload), payload[:DEAD_LETTER_BYTES_MAX])
-        number = self._db.execute(
-            "INSERT INTO dead_letter (wall_ns, topic, reason, detail, bytes, payload) VALUES (?, ?, ?, ?, ?, ?)"
-            " RETURNING id",
-            row,
-        ).fetchone()[0]
-        self._db.execute("DELETE FROM dead_letter WHERE id <= ?", (number - DEAD_LETTERS_MAX,))
+        row = (wall_ns, _text(topic), reason, _text(detail), len(payload), payload[:DEAD_LETTER_BYTES_MAX])
+        self._db.execute(
+            "INSERT INTO dead_letter (wall_ns, topic, reason, detail, bytes, payload) VALUES (?, ?, ?, ?, ?, ?)", row
+        )
+        # Not by number: a transaction that is rolled back may use numbers up.
+        self._db.execute(
+            "DELETE FROM dead_letter WHERE id <= (SELECT id FROM dead_letter ORDER BY id DESC LIMIT 1 OFFSET ?)",
+            (DEAD_LETTERS_MAX,),
+        )
 
 
 _SELECT_LANES: Final = (
@@ -284,6 +286,11 @@ def _report(entry: Entry, newest_epoch: int) -> LaneReport:
         ledger_sequence=entry.ledger_sequence,
         seen_ns=entry.seen_ns,
     )
+
+
+def _text(text: str) -> str:
+    """Return a text that every database takes: PostgreSQL's knows no NUL."""
+    return text.replace("\0", "\ufffd")
 
 
 def _json(counts: dict[str, int]) -> str:

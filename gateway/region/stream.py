@@ -219,7 +219,9 @@ class _Session:
             for record in records:
                 error = record.error()
                 if error is None:
-                    self._waiting.setdefault(record.partition() or 0, []).append(record)
+                    # It may have been collected right before its partition was taken from us.
+                    if record.partition() in self._partitions:
+                        self._waiting.setdefault(record.partition() or 0, []).append(record)
                 elif not error.retriable():
                     raise LinkError(error.str())
             if self._waiting:
@@ -227,7 +229,10 @@ class _Session:
 
     def close(self) -> None:
         """Leave the group."""
-        self._consumer.close()
+        try:
+            self._consumer.close()
+        except KafkaException as error:
+            self._stream.note(error.args[0].str())
         # What the producer still holds belongs to no transaction that will be committed.
         self._producer.purge(blocking=False)
 
@@ -367,7 +372,9 @@ class _Session:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for place in partitions:
-            self._partitions.pop(place.partition).state.close()
+            partition = self._partitions.pop(place.partition, None)  # an assignment may have failed half-way
+            if partition is not None:
+                partition.state.close()
             self._waiting.pop(place.partition, None)
         consumer.incremental_unassign(partitions)
 

@@ -175,3 +175,22 @@ async def test_a_topic_that_is_missing_or_too_narrow_is_named(
         await until(lambda: fault in caplog.text, "the fault is named")  # noqa: B023  # awaited in the loop
         stream.stop()
         await asyncio.wait_for(task, 30.0)
+
+
+async def test_a_stranger_in_the_state_topic_is_named_and_the_receiver_goes_on_when_it_is_gone(
+    tmp_path: Path, pki: Path, kafka: KafkaCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    producer = Producer(kafka.settings())
+    producer.produce("edge-state", b"hello", b"stranger", partition=0)
+    producer.flush(10)
+    box = node(tmp_path, pki, kafka)
+    stream = Stream(receiver(pki, kafka), Clock(), random.Random(1))
+    task = asyncio.create_task(stream.run(lambda: None))
+    async with box.running():
+        box.append(3)
+        await until(lambda: "holds what is no state of ours" in caplog.text, "the fault is named")
+        producer.produce("edge-state", None, b"stranger", partition=0)
+        producer.flush(10)
+        await until(lambda: values(kafka) == [1, 2, 3], "the events are there")
+    stream.stop()
+    await asyncio.wait_for(task, 30.0)

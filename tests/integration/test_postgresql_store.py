@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ from gateway.region.intake import Intake, Message
 from gateway.region.outbox import Outbox
 from gateway.region.postgresql import PostgresqlStore
 from gateway.region.reconcile import Report
+from gateway.region.sink import Taken
 from gateway.region.sink.postgresql import PostgresqlSink
 from tests.support.batches import open_batch
 from tests.support.postgresql import Postgresql
@@ -234,11 +235,65 @@ def test_dead_letters_are_marked_and_removed_beside_a_receiver(options: schema.P
         assert (letter.reason, letter.why_not) == ("no_batch", "")
         dead_letters.mark(transaction, [letter.id])
     with store.transaction() as transaction:
-        assert dead_letters.marked(transaction, 10) == [(letter.id, letter.topic, b"garbage")]
+        assert dead_letters.claimed(transaction, 10) == [(letter.id, letter.topic, b"garbage")]
+        assert not dead_letters.claimed(transaction, 10)
         dead_letters.remove(transaction, [letter.id])
     store.close()
     with postgresql.editing(options) as transaction:
         assert not dead_letters.listed(transaction)
+
+
+NUL_IN_TOPIC = Message("edge/v1/a\0b/telemetry/batch", b"junk")
+FIRST_MOMENT = message(
+    envelope.seal(open_batch({"t": ([-(2**63)], [{"f": 1.0}])}, sequence=1, readings_before=0), "boot")
+)
+
+
+@pytest.mark.parametrize("poison", [NUL_IN_TOPIC, sent_gap(gap(1, 2, reason="ev\0icted")), FIRST_MOMENT])
+def test_no_message_stops_the_others(options: schema.Postgresql, poison: Message) -> None:
+    store = PostgresqlStore(options)
+    outcome = intake(store).take([poison, sent(3)])
+    assert outcome.messages == 2
+    store.close()
+
+
+async def test_what_the_database_does_not_take_is_found_and_buried_alone(
+    options: schema.Postgresql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = PostgresqlSink.write
+
+    def write(sink: PostgresqlSink, transaction: postgresql.Session, taken: Sequence[Taken]) -> None:
+        written(sink, transaction, taken)
+        if any(one.payload == MESSAGES[4].payload for one in taken):
+            transaction.execute("SELECT ?::bigint", ("no number",))
+
+    monkeypatch.setattr(PostgresqlSink, "write", write)
+    made = schema.Receiver(tls_ca="", tls_certificate="", tls_key="", sinks=("postgresql",), postgresql=options, port=1)
+    running = service.Service(made, Disk(), Clock(), random.Random(1))
+    left = MESSAGES[:10]
+    while left:
+        left = left[running._take(left).messages :]
+    running.close()
+    report = postgresql.report(options)
+    assert (report.lanes[0].batches, report.rejected) == (9, {"unstorable": 1})
+    assert report.dead_letters[0]["detail"].startswith("PostgreSQL: invalid input syntax")
+
+
+def test_only_one_receiver_of_a_name_hands_on(options: schema.Postgresql) -> None:
+    first, second, other = (PostgresqlStore(options, name) for name in ("one", "one", "two"))
+    for store in (first, other):
+        with store.transaction():
+            pass
+    with (
+        pytest.raises(StoreError, match="another receiver of the name one works on this database"),
+        second.transaction(),
+    ):
+        pass
+    first.close()
+    with second.transaction():
+        pass
+    for store in (second, other):
+        store.close()
 
 
 def test_an_outbox_in_postgresql_gives_back_what_its_own_receiver_put_in(options: schema.Postgresql) -> None:

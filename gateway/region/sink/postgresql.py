@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS reading (
 """
 _COPY: Final = "COPY reading (time, time_ns, node, topic, field, number, integer, text, bool, bytes) FROM STDIN"
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_FIRST_NS: Final = -(2**63) + 1
 _NULL: Final = r"\N"
 
 
@@ -58,7 +59,10 @@ def _blocks(batch: DecodedBatch) -> Iterator[bytes]:
     """Yield the readings of each series in COPY's text format."""
     node = _name(batch.header.id.node)
     for topic, field, times_ns, values in batch.columns():
-        micros = np.array(times_ns, dtype=np.int64).astype("datetime64[ns]").astype("datetime64[us]")
+        # The lowest int64 is no time to numpy.
+        micros = (
+            np.maximum(np.array(times_ns, dtype=np.int64), _FIRST_NS).astype("datetime64[ns]").astype("datetime64[us]")
+        )
         series = f"{node}\t{_name(topic)}\t{_name(field)}\t"
         yield "".join(
             f"{time}Z\t{time_ns}\t{series}{_cells(value)}\n"

@@ -65,6 +65,10 @@ def test_what_fits_together_is_taken(text: str) -> None:
             f"{STREAM}{FORWARD}",
             "nothing else can be part of: let other receivers, with another share_group, do the rest",
         ),
+        (
+            f'{RECEIVER}source = "kafka"\n[receiver.kafka]\ntopic = "^edge[("\n',
+            'receiver.kafka.topic: "^edge[(" is no regular expression',
+        ),
         (f'{STREAM}[receiver.kafka]\ntopic = "^edge"\n', "kafka.topic: the sink kafka keeps its state by partition"),
         (f'{STREAM}[receiver.kafka.sink]\ntopic = "a-{{x}}"\n', 'the address "a-{x}" has the place {x}'),
         (

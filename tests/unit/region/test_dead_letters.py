@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 from pathlib import Path
 
@@ -64,9 +65,9 @@ async def taken_in(folder: Path) -> None:
         running.close()
 
 
-def _marked(folder: Path) -> list[tuple[int, str, bytes]]:
+def _marked(folder: Path) -> bool:
     with watermarks.editing(folder / "region") as db:
-        return dead_letters.marked(db, 100)
+        return bool(db.execute("SELECT count(*) FROM redrive").fetchone()[0]) or len(dead_letters.listed(db)) > 2
 
 
 async def test_a_letter_that_can_be_taken_is_taken_and_one_that_cannot_is_buried_anew(
@@ -105,4 +106,42 @@ def test_nothing_is_done_without_saying_what_to(folder: Path, arguments: tuple[s
     assert call(folder, *arguments) == 1
     with watermarks.editing(folder / "region") as db:
         assert len(dead_letters.listed(db)) == 3
-        assert not dead_letters.marked(db, 100)
+        assert not dead_letters.claimed(db, 100)
+
+
+@pytest.mark.parametrize("arguments", [("ls",), ("cat", "1"), ("purge", "--all")])
+def test_a_pager_that_holds_the_print_up_holds_no_receiver_up(
+    folder: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    class Pager(io.TextIOWrapper):
+        """Hands on nothing before a receiver has taken something in."""
+
+        def write(self, text: str) -> int:
+            if not taken:
+                with Region(folder / "region") as region:
+                    taken.append(region.take(sent(2, 100)).messages)
+            return super().write(text)
+
+        def flush(self) -> None:
+            self.write("")
+            super().flush()
+
+    monkeypatch.setattr("sys.stdout", Pager(io.BytesIO()))
+    assert call(folder, *arguments) == 0
+    assert taken == [1]
+
+
+def test_what_is_rolled_back_costs_no_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "DEAD_LETTERS_MAX", 3)
+    with Region(tmp_path) as region:
+        for number in range(5):
+            region.take(Message(f"{PREFIX}/node/telemetry/batch", b"garbage %d" % number))
+    with watermarks.editing(tmp_path) as db:
+        db.execute("UPDATE sqlite_sequence SET seq = 1000 WHERE name = 'dead_letter'")
+    with Region(tmp_path) as region:
+        region.take(Message(f"{PREFIX}/node/telemetry/batch", b"garbage 5"))
+    with watermarks.editing(tmp_path) as db:
+        kept = [dead_letters.payload(db, one.id) for one in dead_letters.listed(db)]
+    assert kept == [b"garbage 3", b"garbage 4", b"garbage 5"]
