@@ -177,7 +177,8 @@ def openings(options: schema.Link) -> tuple[float, float]:
 class _PaperRing:
     """The ring of a lane as far as `Shares` looks at it; the regions have nothing of it. `given_at` is its first loss.
 
-    `now` tells the time of a loss. A lane that no required region waits for gives before all others.
+    `now` tells the time of a loss. A lane that no required region waits for gives before all others; the segment that
+    is written to stays, so the last one goes only when it is full, which is when its lane `is_asking` for another.
     """
 
     def __init__(self, shape: Shape, *, is_required: bool, now: Callable[[], float]) -> None:
@@ -187,6 +188,7 @@ class _PaperRing:
         self.contents = self
         self.oldest_is_passed = not is_required
         self.has_doomed = False
+        self.is_asking = False
         self.given_at: float | None = None
         self._now = now
 
@@ -198,7 +200,8 @@ class _PaperRing:
     @property
     def can_give(self) -> bool:
         """Whether its policy allows that the oldest segment goes."""
-        return bool(self.segments) and (not self.shape.refuses or self.oldest_is_passed)
+        is_free = len(self.segments) > (not self.is_asking)
+        return is_free and (not self.shape.refuses or self.oldest_is_passed)
 
     def doom_oldest(self) -> None:
         """Lose the oldest segment."""
@@ -232,7 +235,10 @@ def rings(config: schema.Gateway, bytes_a_day: Mapping[str, float]) -> dict[str,
             break
         time_s, name = heapq.heappop(full)
         paper, size = papers[name], papers[name].shape.segment_bytes
-        if shares.make_room(cast("SpoolRing", paper), size):
+        paper.is_asking = True
+        has_room = shares.make_room(cast("SpoolRing", paper), size)
+        paper.is_asking = False
+        if has_room:
             paper.segments.append(size)
             usable = size - spool_format.OVERHEAD_BYTES
             heapq.heappush(full, (time_s + usable / bytes_a_day[name] * DAY_S, name))

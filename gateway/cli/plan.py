@@ -18,7 +18,7 @@ from gateway.disk import Disk
 from gateway.errors import ConfigError
 from gateway.journal import replay
 from gateway.recovery import Settings
-from gateway.survey import BATCHES, Survey
+from gateway.survey import Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -220,8 +220,7 @@ def _flash(flash: Flash) -> tuple[str, ...]:
 def _topics(found: Found, lane: str, form: str, most: int) -> Iterator[str]:
     shares = _most(found, lane, form, most)
     total = sum(share.bytes for share in found.survey.topics[lane, form].values())
-    what = f"{form} of lane {lane}" if form == BATCHES else f"{form} of lane {lane}, all that are made of them"
-    yield from ("", f"what the {what} come from:", "")
+    yield from ("", f"what the {form} of lane {lane} come from:", "")
     rows = [
         (plain(topic), f"{share.readings:,}", f"{share.bytes:,.0f}", f"{share.bytes / total:.1%}")
         for topic, share in shares
