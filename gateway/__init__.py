@@ -20,7 +20,7 @@ The code in the order in which a message passes it:
     spool          the durable ring: lanes of segments, a cursor per region
     mirror         a session per region: send, acknowledge, resend
     region         the central side: verify, de-duplicate, sink, acknowledge
-    health         status, rates, logs
+    health         status, rates, logs, the HTTP endpoint for supervisors
     demo           a whole site and region on one machine, cut and killed, with the books at the end
 
     model, ledger  what flows, and where it may end

@@ -25,6 +25,7 @@ from gateway.config.material import read_material
 from gateway.disk import Disk
 from gateway.errors import ConfigError
 from gateway.flow import Flow
+from gateway.health import opening
 from gateway.health.endpoint import StatusEndpoint
 from gateway.lock import only_one
 from gateway.recovery import Settings
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.config import schema
+    from gateway.health.web import WebServer
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ async def run(configure: Callable[[], schema.Gateway], ready: Callable[[], None]
     """
     config = configure()
     assert config.node is not None
+    opening.check(config.health)
     folder = Path(config.node.state_folder)
     Disk().make_folder(folder)
     with only_one(folder):
@@ -88,7 +91,11 @@ class _Daemon:
             flow = Flow(self._config, Clock(), Disk(), random.Random(os.urandom(16)))  # noqa: S311  # jitter is no secret
         _report(flow)
         try:
-            async with StatusEndpoint(self._config.node.socket_path, lambda: self._status(flow)):
+            watched = _Watched(flow, self._about)
+            async with (
+                StatusEndpoint(self._config.node.socket_path, watched.status),
+                opening.endpoint(self._config.health, watched) as watched.server,
+            ):
                 await self._until_stopped(flow)
         finally:
             flow.close()
@@ -135,6 +142,7 @@ class _Daemon:
     def _acceptable(self) -> schema.Gateway:
         """Return what the file says now. Raises `ConfigError` when this process cannot take it up."""
         config = self._configure()
+        opening.check(config.health)
         material = read_material(config.route)
         Settings.of(config, material).pipeline(1, material.keys)
         assert self._config.node is not None
@@ -144,8 +152,27 @@ class _Daemon:
                 raise ConfigError(f"node.{key} has changed, which a running gateway cannot take up", hint="restart it")
         return config
 
-    def _status(self, flow: Flow) -> dict[str, object]:
-        return {**flow.status(), "pid": os.getpid(), "reloads": {**self._reloads, "last_refusal": self._refusal}}
+    def _about(self) -> dict[str, object]:
+        return {"pid": os.getpid(), "reloads": {**self._reloads, "last_refusal": self._refusal}}
+
+
+class _Watched:
+    """A flow, as those who look at the process see it."""
+
+    def __init__(self, flow: Flow, about: Callable[[], dict[str, object]]) -> None:
+        self._flow = flow
+        self._about = about
+        self.server: WebServer | None = None
+
+    def status(self) -> dict[str, object]:
+        health = {} if self.server is None else {"health": self.server.status()}
+        return {**self._flow.status(), **self._about(), **health}
+
+    def unwell(self) -> str:
+        return self._flow.pulse.unwell()
+
+    def unready(self) -> str:
+        return self._flow.unready()
 
 
 def _report(flow: Flow) -> None:

@@ -36,9 +36,10 @@ from gateway.channel import Channel
 from gateway.config.material import read_material
 from gateway.errors import StoreError
 from gateway.flash import Flash
+from gateway.health.pulse import Pulse
 from gateway.health.rates import Rates
 from gateway.ingest.broker import subscriber_options
-from gateway.ingest.committer import Committer, Timeline
+from gateway.ingest.committer import JOURNAL, Committer, Timeline
 from gateway.ingest.intake import Intake, Limits
 from gateway.ingest.pace import Pace
 from gateway.journal import format as journal_format
@@ -92,6 +93,7 @@ class Flow:
         self._readers = ThreadPoolExecutor(2, "spool-read")
         self._boot = clock.boot_id()
         self._rates = Rates()
+        self.pulse = Pulse(self._writer)
         self._refusing = ""
 
         folder = Path(config.node.state_folder)
@@ -152,6 +154,7 @@ class Flow:
             start = group.create_task
             helpers = [start(mirror.run(), name=f"mirror {mirror.name}") for mirror in self.mirrors]
             helpers += [start(self._spool_batches(), name="spool"), start(self._look(), name="rates")]
+            helpers.append(start(self.pulse.run(), name="pulse"))
             helpers.append(start(self.upkeep.run(), name="upkeep"))
             helpers.append(start(self.upkeep.thin(self._readers, self._unsent, self._notify), name="thin"))
             recovered = start(self._hand_on_recovered(), name="recovered")
@@ -172,6 +175,15 @@ class Flow:
         """Take nothing in any more, and let `run` end when all that was taken in is safe."""
         self.intake.is_open = False
         self.committer.stop()
+
+    def unready(self) -> str:
+        """Return why no input is taken in now, whatever the regions do; empty when it is."""
+        if not self.intake.is_open:
+            return "stopping"
+        if not self.subscriber.is_connected:
+            return f"not connected to the local broker: {self.subscriber.last_fault or 'no word from it yet'}"
+        fault = self.upkeep.medium.fault_of(JOURNAL)
+        return f"nothing is acknowledged, the journal takes nothing: {fault}" if fault else ""
 
     def close(self) -> None:
         """Let go of threads and files; after `run` has ended."""

@@ -67,6 +67,10 @@ class Medium:
         """Whether no part has a fault."""
         return not self._faults
 
+    def fault_of(self, part: str) -> str:
+        """Return the fault of a part; empty when it has none."""
+        return self._faults[part][1] if part in self._faults else ""
+
     def failed(self, part: str, error: StoreError) -> str:
         """Note that the disk refused a part; return what to log, empty when nothing new."""
         state = State.FULL if error.is_no_space else State.FAILED

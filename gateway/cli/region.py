@@ -51,7 +51,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the action says."""
-    options = _receiver(arguments.config)
+    options, health = _receiver(arguments.config)
     if arguments.action == "status":
         report = chosen.report(options)
         print(msgspec.json.encode(report).decode() if arguments.json else table(report))
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _audit(options, arguments)
     log.setup()
     chance = random.Random(os.urandom(16))  # noqa: S311  # jitter is no secret
-    asyncio.run(service.run(options, Disk(), Clock(), chance, _say_ready))
+    asyncio.run(service.run(options, health, Disk(), Clock(), chance, _say_ready))
     return EX_OK
 
 
@@ -126,11 +126,12 @@ def _cells(lane: LaneReport) -> list[str]:
     ]
 
 
-def _receiver(path: Path) -> schema.Receiver:
-    options = load(path).config.receiver
+def _receiver(path: Path) -> tuple[schema.Receiver, schema.Health]:
+    config = load(path).config
+    options = config.receiver
     if options is None:
         raise ConfigError(f"{path}: has no [receiver]", hint="`gateway run` runs a [node]")
-    return options
+    return options, config.health
 
 
 def _say_ready() -> None:

@@ -81,10 +81,16 @@ def alerts(status: Mapping[str, Any]) -> Iterator[str]:
         yield from _of_lane(name, lane)
     for name, region in _by_name(status["regions"]).items():
         yield from _of_region(name, region)
-    if refusal := status.get("reloads", {}).get("last_refusal"):
-        yield f"the last reload was refused, the gateway goes on as it was: {refusal}"
+    yield from _of_process(status)
     if status["recovery"].get("acknowledged_input_missing"):
         yield "the last start found acknowledged input damaged: see its notes"
+
+
+def _of_process(status: Mapping[str, Any]) -> Iterator[str]:
+    if refusal := status.get("reloads", {}).get("last_refusal"):
+        yield f"the last reload was refused, the gateway goes on as it was: {refusal}"
+    if fault := status.get("health", {}).get("fault"):
+        yield f"nobody can ask over HTTP: {fault}"
 
 
 def _of_lane(name: str, lane: Mapping[str, Any]) -> Iterator[str]:

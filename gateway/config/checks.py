@@ -22,6 +22,7 @@ from gateway.config.region_checks import (
 from gateway.config.route_checks import route_findings
 from gateway.config.units import size_text
 from gateway.config.values import nearest
+from gateway.health import listen
 from gateway.transport import address
 
 if TYPE_CHECKING:
@@ -59,6 +60,20 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
         yield Finding(sentence, (("pressure", "ring_low"), ("pressure", "ring_high")))
     if config.receiver is not None:
         yield from _receiver(config.receiver)
+    yield from _health(config)
+
+
+def _health(config: schema.Gateway) -> Iterator[Finding]:
+    place: Place = ("health", "listen")
+    if not config.health.listen:
+        return
+    try:
+        path = listen.address(config.health.listen).path
+    except ValueError as error:
+        yield Finding(str(error), (place,))
+        return
+    if path and config.node is not None and path == str(config.node.socket_path):
+        yield Finding("is the socket of `gateway status` already: name another path", (place,))
 
 
 def _receiver(receiver: schema.Receiver) -> Iterator[Finding]:

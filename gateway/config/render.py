@@ -51,6 +51,7 @@ _EXAMPLES: Final = {
     "route.duplicates.key": '"number"',
     "route.limit.messages_per_second": "10",
     "route.window.size": '"1m"',
+    "health.listen": '"127.0.0.1:9273"',
     "region.name": '"centre"',
     "region.host": '"region.example.org"',
     "region.tls_ca": '"pki/ca.pem"',
@@ -96,6 +97,7 @@ _OPTIONAL_TABLES: Final = frozenset(
         "receiver.forward.kafka.registry",
         "receiver.forward.nats",
         "receiver.forward.webhook",
+        "health",
     }
 )
 """Tables that the example file shows as comments only."""
@@ -127,7 +129,9 @@ side needs only `[receiver]`. Unknown keys are faults. A file with faults is not
 def explain(loaded: Loaded) -> list[Effective]:
     """Return every value that the gateway works with, in the order of the reference, without tables that are absent."""
     config = loaded.config
-    parts = [option for option in options(schema.Gateway) if config.node is not None or option.key == "receiver"]
+    parts = [
+        option for option in options(schema.Gateway) if config.node is not None or option.key in {"receiver", "health"}
+    ]
     return [line for part in parts for line in _explained(loaded, part, getattr(config, part.attribute), (part.key,))]
 
 

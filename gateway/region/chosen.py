@@ -55,6 +55,10 @@ class Source(Protocol):
     def connection(self) -> Connection | None:
         """The present connection, if there is one."""
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether batches can come."""
+
     async def run(self) -> None:
         """Bring what arrives."""
 

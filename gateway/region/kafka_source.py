@@ -78,6 +78,7 @@ class KafkaSource:
         self._number = 0
         self._is_ending = threading.Event()
         self._fault = ""
+        self._was_assigned = False
         self._credentials = credentials_of(options)
         self._reasons = Reasons(options.host, options.usual_port, self._credentials)
 
@@ -85,6 +86,11 @@ class KafkaSource:
     def connection(self) -> KafkaSource:
         """What is acknowledged to."""
         return self
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the group has given us partitions, be it none, and nothing is wrong since."""
+        return self._was_assigned and not self._fault
 
     def publish(self, topic: str, payload: bytes) -> int:
         """Leave the words to the nodes unsaid: they need none."""
@@ -195,6 +201,7 @@ class KafkaSource:
             loop.call_soon_threadsafe(self._note, fault)
 
     def _is_assigned(self) -> None:
+        self._was_assigned = True
         self._fault = ""
         self._on_ready(self)
 

@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import ContentError, StoreError
+from gateway.health import opening
+from gateway.health.pulse import Pulse
 from gateway.region import chosen, dead_letters, receiver
 from gateway.region.intake import Intake, Message
 from gateway.transport import wire
@@ -56,6 +58,7 @@ class Service:
         self._options = options
         self._store = chosen.store(options)
         self._worker = ThreadPoolExecutor(1, "region")
+        self._pulse = Pulse(self._worker)
         self._behind = chosen.behind(options, self._store, self._worker, disk, clock, chance)
         self._sinks = [*chosen.sinks(options, disk, clock), *(one.outbox for one in self._behind)]
         self._intake = Intake(self._store, self._sinks, clock, options.topic_prefix)
@@ -78,6 +81,7 @@ class Service:
                 group.create_task(one.run(), name=f"forward {number}") for number, one in enumerate(self._behind)
             ]
             handing_on.append(group.create_task(self._redrive(), name="redrive"))
+            handing_on.append(group.create_task(self._pulse.run(), name="pulse"))
             while not self._stopping:
                 if self._waiting:
                     await self._take_group()
@@ -91,6 +95,22 @@ class Service:
         """Let `run` end after the group in hand."""
         self._stopping = True
         self._changed.set()
+
+    def status(self) -> dict[str, object]:
+        """Return what has been done since the start."""
+        return {"name": self._options.name, "counts": self.counts, "waiting": len(self._waiting), "fault": self._fault}
+
+    def unwell(self) -> str:
+        """Return why the receiver does not work any more; empty when it does."""
+        return self._pulse.unwell()
+
+    def unready(self) -> str:
+        """Return why nothing is taken in now; empty when it is."""
+        if self._stopping:
+            return "stopping"
+        if self._fault:
+            return f"nothing can be committed: {self._fault}"
+        return "" if self._subscriber.is_connected else "not connected to the region's broker"
 
     def close(self) -> None:
         """Let go of threads and files; after `run` has ended."""
@@ -239,13 +259,25 @@ class Service:
 
 
 async def run(
-    options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random, ready: Callable[[], None]
+    options: schema.Receiver,
+    health: schema.Health,
+    disk: Disk,
+    clock: Clock,
+    chance: random.Random,
+    ready: Callable[[], None],
 ) -> None:
     """Run one receiver until SIGTERM or SIGINT. Raises `StoreError` when its folder cannot be used.
 
     A database that is away is waited for: whatever started the receiver need not know in which order.
     """
-    service = await _opened(options, disk, clock, chance)
+    opening.check(health)
+    watched = _Watched(options.name)
+    async with opening.endpoint(health, watched):
+        watched.service = service = await _opened(options, disk, clock, chance, watched)
+        await _run(service, ready)
+
+
+async def _run(service: Service | Stream, ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
@@ -259,8 +291,29 @@ async def run(
     )
 
 
-async def _opened(options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random) -> Service | Stream:
-    fault = ""
+class _Watched:
+    """A receiver as those who look at the process see it, also while its store is waited for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.fault = ""
+        self.service: Service | Stream | None = None
+
+    def status(self) -> dict[str, object]:
+        return {"name": self._name, "fault": self.fault} if self.service is None else self.service.status()
+
+    def unwell(self) -> str:
+        return "" if self.service is None else self.service.unwell()
+
+    def unready(self) -> str:
+        if self.service is None:
+            return f"starting: {self.fault}" if self.fault else "starting"
+        return self.service.unready()
+
+
+async def _opened(
+    options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random, watched: _Watched
+) -> Service | Stream:
     while True:
         try:
             if "kafka" in options.sinks:
@@ -269,7 +322,7 @@ async def _opened(options: schema.Receiver, disk: Disk, clock: Clock, chance: ra
         except StoreError as error:
             if "postgresql" not in options.sinks:
                 raise
-            if error.fault != fault:
+            if error.fault != watched.fault:
                 log.error("the receiver cannot start yet, it tries again by itself: %s", error)  # noqa: TRY400
-            fault = error.fault
+            watched.fault = error.fault
         await asyncio.sleep(_RETRY_S)

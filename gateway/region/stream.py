@@ -139,6 +139,20 @@ class Stream:
         """Let `run` end after the transaction in hand."""
         self.is_ending.set()
 
+    def status(self) -> dict[str, object]:
+        """Return what has been done since the start."""
+        return {"name": self.options.name, "counts": self.counts, "fault": self._fault}
+
+    def unwell(self) -> str:
+        """Return nothing: what fails is begun anew by itself."""
+        return ""
+
+    def unready(self) -> str:
+        """Return why nothing is taken in now; empty when it is."""
+        if self.is_ending.is_set():
+            return "stopping"
+        return self._fault or ("" if self._ready is None else "the group has given us no partitions yet")
+
     def close(self) -> None:
         """Do nothing: what is ours ends with `run`."""
 

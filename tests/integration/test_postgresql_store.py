@@ -201,7 +201,7 @@ async def test_a_receiver_that_starts_before_its_database_waits_for_it(
         host="127.0.0.1", port=1, tls_ca="", tls_certificate="", tls_key="", sinks=("postgresql",), postgresql=options
     )
     server.kill()
-    task = asyncio.create_task(service.run(nowhere, Disk(), Clock(), random.Random(1), lambda: None))
+    task = asyncio.create_task(service.run(nowhere, schema.Health(), Disk(), Clock(), random.Random(1), lambda: None))
     await asyncio.sleep(1.5)
     assert not task.done()
     server.start()

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from msgspec import field
 
 from gateway.config.schema.amqp import Amqp
+from gateway.config.schema.health import Health
 from gateway.config.schema.kafka import Kafka, Registry
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
@@ -51,6 +52,7 @@ __all__ = [
     "Field",
     "Forward",
     "Gateway",
+    "Health",
     "Journal",
     "Kafka",
     "KafkaSink",
@@ -94,6 +96,7 @@ class Gateway(Section, frozen=True, kw_only=True):
     route: Annotated[tuple[Route, ...], option("The routes, in order of precedence.")] = ()
     region: Annotated[tuple[Region, ...], option("The regions.")] = ()
     receiver: Annotated[Receiver | None, option("The central side.")] = None
+    health: Annotated[Health, option("What supervisors ask.")] = field(default_factory=Health)
 
     @property
     def mirrored(self) -> tuple[Region, ...]:

@@ -1,0 +1,52 @@
+"""The pulse of a process: how late its loop comes, and how long its writer thread takes to answer.
+
+Four times a second the loop is asked, by a timer, and the writer, by a job that does nothing. A timer that comes late
+says for how long something held the loop; the job's way through the thread's queue says how long a write would wait
+now. A writer that has not answered for `DEAD_S` is held by the disk, or gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+LOOK_S: Final = 0.25
+DEAD_S: Final = 30.0
+
+
+class Pulse:
+    """Beats while `run` does. All times are of the loop's clock."""
+
+    def __init__(self, writer: Executor) -> None:
+        self._writer = writer
+        self._asked_at: float | None = None
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] | None = None
+        while True:
+            if answer is None or answer.done():
+                self._asked_at = loop.time()
+                answer = loop.run_in_executor(self._writer, _nothing)
+                answer.add_done_callback(self._answered)
+            await asyncio.sleep(LOOK_S)
+
+    def _answered(self, _: asyncio.Future[None]) -> None:
+        self._asked_at = None
+
+    def unwell(self) -> str:
+        """Return what is wrong; empty when nothing is."""
+        if self._asked_at is None:
+            return ""
+        silent_s = asyncio.get_running_loop().time() - self._asked_at
+        if silent_s < DEAD_S:
+            return ""
+        return f"the writer thread has not answered for {silent_s:.0f} s: the disk holds it"
+
+
+def _nothing() -> None:
+    """Be a job."""
