@@ -125,7 +125,9 @@ class Flow:
         self.sealed: Channel[OpenBatch] = Channel("sealed, batches", SEALED_MAX)
         self.pace = Pace(config.journal.commit_interval_ns / _NS, config.journal.commit_interval_max_ns / _NS)
         limits = Limits(config.broker.qos0_waiting_max, config.broker.waiting_bytes_max, config.journal.commit_bytes)
-        self.intake = Intake(limits, lambda: self.inputs.weight, self.pace, self._patience_s)
+        self.intake = Intake(
+            limits, lambda: self.inputs.weight, self.pace, self._patience_s, has_urgent=self.pipeline.has_urgent
+        )
         self.committer = Committer(
             self.journal,
             self.intake,
@@ -205,9 +207,9 @@ class Flow:
 
     def _patience_s(self, topic: str) -> float:
         linger_ns = self.pipeline.linger_ns(topic)
-        return (
-            self.pace.interval_s if linger_ns is None else max(linger_ns, self._config.journal.commit_interval_ns) / _NS
-        )
+        if linger_ns is None:
+            return self.pace.interval_s
+        return max(linger_ns, self._config.journal.commit_interval_ns) / _NS if linger_ns else 0.0
 
     async def _hand_on_recovered(self) -> None:
         """Hand on what the ring had no room for at the start; until then no checkpoint may forget its input."""

@@ -291,11 +291,11 @@ class _Committer:
                 group = self._waiting = _Group(entry, at + round(self._pace.interval_s * _NS))
                 if index == 1:
                     group.shed = entry.shed
-            if self._pace.is_slow:
+            if pipeline.has_urgent or self._pace.is_slow:
                 linger_ns = pipeline.linger_ns(message[0])
                 patience_ns = round(self._pace.interval_s * _NS)
                 if linger_ns is not None:
-                    patience_ns = max(linger_ns, self._least_ns)
+                    patience_ns = linger_ns and max(linger_ns, self._least_ns)
                 group.due = min(group.due, at + patience_ns)
             group.append(self._numbered(message), at)
             if group.bytes >= self._commit_bytes or group.unacknowledged >= self._window:

@@ -55,16 +55,23 @@ class Intake:
     """What was received and is not journaled yet, oldest group first.
 
     `backlog` tells the messages that wait behind the journal, `patience_s` how long a message on a topic may wait for
-    its commit; it is asked only while the `pace` is slow.
+    its commit; it is asked only while the `pace` is slow, or always where some topics are urgent.
     """
 
     def __init__(
-        self, limits: Limits, backlog: Callable[[], int], pace: Pace, patience_s: Callable[[str], float]
+        self,
+        limits: Limits,
+        backlog: Callable[[], int],
+        pace: Pace,
+        patience_s: Callable[[str], float],
+        *,
+        has_urgent: bool = False,
     ) -> None:
         self._limits = limits
         self._backlog = backlog
         self._pace = pace
         self._patience_s = patience_s
+        self._has_urgent = has_urgent
         self._bytes = 0
         self._held: Connection | None = None
         self._groups: list[Pending] = []
@@ -91,7 +98,7 @@ class Intake:
             self._groups.append(Pending(connection, self._loop.time() + self._pace.interval_s))
             self.changed.set()
         group = self._groups[-1]
-        if self._pace.is_slow:
+        if self._has_urgent or self._pace.is_slow:
             self._hasten(group, packets)
         payloads = [packet.payload for packet in packets]
         group.topics += [packet.topic for packet in packets]
@@ -153,7 +160,7 @@ class Intake:
 
     def _hasten(self, group: Pending, packets: list[PublishPacket]) -> None:
         """Let the group be due as early as the least patient of these messages wants it."""
-        due = self._loop.time() + min(self._patience_s(packet.topic) for packet in packets)
+        due = self._loop.time() + min(map(self._patience_s, {packet.topic for packet in packets}))
         if due < group.due:
             group.due = due
             self.changed.set()

@@ -89,6 +89,7 @@ class Pipeline:
         self._limits = limits
         self._epoch = epoch
         self._builders = {lane.name: LaneBuilder(lane, node, epoch) for lane in lanes}
+        self._urgent = [builder for builder in self._builders.values() if not builder.linger_ns]
         self._routes = [CompiledRoute(route, self._builders[route.lane], limits, material) for route in routes]
         self._windowed = [route for route in self._routes if route.windows is not None]
         self._holding = [
@@ -155,6 +156,11 @@ class Pipeline:
         return [route.status() for route in self._routes]
 
     @property
+    def has_urgent(self) -> bool:
+        """Whether there is a lane that does not linger."""
+        return bool(self._urgent)
+
+    @property
     def open_readings(self) -> int:
         """Readings that wait for their batch to be sealed, or that swinging doors hold back."""
         held = sum(route.samplers.open_readings for route in self._holding if route.samplers is not None)
@@ -189,6 +195,8 @@ class Pipeline:
             for start, stop in _slices(entry.payloads):
                 self._take_in(entry, start, stop, position, duplicates)
                 yield self._handed_over()
+            if self._urgent:
+                yield from self._seal_urgent()
         if FLUSH in entry.pressure:
             for builder in self._builders.values():
                 self._seal(builder)
@@ -380,6 +388,13 @@ class Pipeline:
         for builder in self._builders.values():
             if builder.due_at is not None and builder.due_at <= self._at:
                 self._seal(builder)
+        if self._output.batches:
+            yield self._handed_over()
+
+    def _seal_urgent(self) -> Iterator[Output]:
+        """Seal what an entry brought to lanes that do not linger: not by slice, whose bounds may change."""
+        for builder in self._urgent:
+            self._seal(builder)
         if self._output.batches:
             yield self._handed_over()
 

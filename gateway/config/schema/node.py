@@ -224,7 +224,12 @@ class Lane(Section, frozen=True, kw_only=True):
     ] = MIB
     linger_ns: Annotated[
         int,
-        option("Age of the oldest reading that seals a batch.", unit=DURATION, low=10 * MS, high=86400 * S),
+        option(
+            "Age of the oldest reading that seals a batch; 0: each is committed, sealed and sent at once, for alarms.",
+            unit=DURATION,
+            low=0,
+            high=86400 * S,
+        ),
     ] = S
 
 

@@ -103,6 +103,21 @@ async def test_while_little_comes_a_message_waits_no_longer_than_its_lane_would(
     assert waiting.changed.is_set()
 
 
+async def test_where_a_lane_does_not_linger_its_message_makes_the_commit_due_at_once() -> None:
+    pace = Pace(10.0, 10.0)
+    assert not pace.is_slow
+    limits = Limits(10, 1 << 20, 1000)
+    waiting = Intake(limits, lambda: 0, pace, lambda topic: 0.0 if topic == "alarm" else 10.0, has_urgent=True)
+    link = NotedConnection()
+    waiting.on_publishes(link, link.sends(1))
+    due = waiting._groups[0].due
+    assert waiting.wait_s(due - 5.0) == 5.0
+    waiting.changed.clear()
+    waiting.on_publishes(link, [mqtt5.PublishPacket("alarm", b"1")])
+    assert waiting.wait_s(due - 5.0) == 0.0
+    assert waiting.changed.is_set()
+
+
 async def test_a_closed_intake_takes_nothing_so_that_nothing_is_acknowledged() -> None:
     link, waiting = NotedConnection(), intake()
     waiting.is_open = False

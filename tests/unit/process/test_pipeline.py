@@ -434,3 +434,24 @@ def test_an_entry_that_flushes_seals_what_is_open_and_the_next_one_does_not() ->
     idle.pressure = (FLUSH,)
     assert [batch.readings for batch in applied(one, idle).batches] == [1]
     assert applied(one, idle).batches == []
+
+
+def test_a_lane_that_does_not_linger_is_sealed_at_the_end_of_each_entry_and_no_other_lane_with_it() -> None:
+    lanes = (schema.Lane(name="a", linger_ns=0), schema.Lane(name="b", linger_ns=S))
+    one = machine(lanes=lanes)
+    messages = [("json/a", b'{"v": 1}')] * (module.SLICE_MESSAGES_MAX + 1)
+    found = applied(one, group(*messages, ("scalar/b", b"2"), at=5), group(("json/a", b'{"v": 2}'), at=6))
+    assert [(batch.id.lane, batch.id.sequence, batch.readings) for batch in found.batches] == [
+        ("a", 1, module.SLICE_MESSAGES_MAX + 1),
+        ("a", 2, 1),
+    ], "one batch for each entry, however many slices it was taken in"
+    assert one.deadline == 5 + S, "no tick is needed for what does not linger"
+    (late,) = applied(one, tick(5 + S)).batches
+    assert late.id.lane == "b"
+
+
+def test_a_window_that_a_tick_closes_goes_at_once_to_a_lane_that_does_not_linger() -> None:
+    one = machine(lanes=(schema.Lane(name="a"), schema.Lane(name="b", linger_ns=0)))
+    assert applied(one, group(("window/x", b'{"v": 1}'))).batches == []
+    (batch,) = applied(one, tick(one.deadline)).batches
+    assert (batch.id.lane, batch.readings) == ("b", 3)
