@@ -106,7 +106,8 @@ def load(port: int, topics: int, count: int, rate: float = 0.0) -> dict:
     """Run the load in its own process and return its report."""
     command = [sys.executable, "-m", "benchmarks.load", "--port", str(port), "--topics", str(topics)]
     command += ["--count", str(count), "--rate", str(rate)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_S).stdout)
+    found = subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_S)
+    return json.loads(found.stdout.splitlines()[-1])
 
 
 def bytes_written(pid: int) -> int:
