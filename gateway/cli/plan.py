@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _found(config: schema.Gateway, folder: Path, prices: Mapping[str, float], endurance_tbw: float) -> Found:
+    assert config.node is not None
     report = replay.Report()
     messages = sum(1 for _ in replay.entries(Disk(), folder, 0, report)) and report.messages
     if not messages:
@@ -91,7 +92,7 @@ def _found(config: schema.Gateway, folder: Path, prices: Mapping[str, float], en
     links = {
         region.name: None
         if short.keys() & {"", *survey.regions[region.name].lanes}
-        else plan.link(region, survey.regions[region.name], order, seconds, prices.get(region.name))
+        else plan.link(region, survey.regions[region.name], config.node.id, order, seconds, prices.get(region.name))
         for region in config.mirrored
     }
     rings = flash = None
@@ -115,7 +116,7 @@ def _text(found: Found, most: int) -> Iterator[str]:
         yield from table([_LINKS, *_links(found)], range(2, len(_LINKS)))
     for region in found.config.mirrored:
         if (link := found.links[region.name]) is not None:
-            yield from _budgets(found.config, region, link)
+            yield from _budgets(found, region, link)
     if found.rings is not None:
         yield from _rings(found.config, found.rings)
     if found.flash is not None:
@@ -164,15 +165,16 @@ def _links(found: Found) -> Iterator[tuple[str, ...]]:
         yield (region.name, region.format, *(f"{number:,.0f}" for number in numbers), cost)
 
 
-def _budgets(config: schema.Gateway, region: schema.Region, link: Link) -> Iterator[str]:
-    urgent = ", ".join(region.link.urgent_lanes or [lane.name for lane in config.spool.lanes[:1]])
+def _budgets(found: Found, region: schema.Region, link: Link) -> Iterator[str]:
+    urgent = ", ".join(region.link.urgent_lanes or [lane.name for lane in found.config.spool.lanes[:1]])
     for budget in link.budgets:
-        begin = f"{region.name}: {budget.option} is {budget.limit:,.0f}"
+        begin = f"{region.name}: {budget.option} is {budget.limit:,.0f}, {budget.estimate:,.0f} are needed"
+        if budget.option == "bytes_per_second":
+            begin += f" on average and {found.survey.regions[region.name].minute_bytes_max / 60:,.0f} in a busy minute"
         if not budget.over:
-            yield f"\n{begin}, {budget.estimate:,.0f} are needed: {budget.estimate / budget.limit:.0%} of it"
+            yield f"\n{begin}: {budget.estimate / budget.limit:.0%} of it"
             continue
-        over = f"exceeded by {budget.over:,.0f}, {budget.over / budget.limit:.0%}"
-        yield f"\n! {begin}, {budget.estimate:,.0f} are needed: {over}"
+        yield f"\n! {begin}: exceeded by {budget.over:,.0f}, {budget.over / budget.limit:.0%}"
         if budget.spent_after_s is None:
             yield "  what comes piles up in the ring, and goes when less comes"
             continue
