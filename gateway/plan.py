@@ -22,7 +22,7 @@ from gateway.disk import PAGE_BYTES
 from gateway.flash import years
 from gateway.spool import format as spool_format
 from gateway.spool.shares import Shape, Shares, shapes
-from gateway.toll import HANDSHAKE_BYTES, PING_BYTES, ping_after_s
+from gateway.toll import HANDSHAKE_BYTES, PING_BYTES, hears_receiver, heartbeat_toll, ping_after_s
 from gateway.transport.windows import Windows
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class Budget(NamedTuple):
 class Link:
     """What a region's line would carry in a day: payload, what the line adds, and both in a month; and what it costs.
 
-    `fixed_bytes` of the overhead are pings and handshakes. `held_bytes` of a day wait in the ring because a budget of
-    the day is spent. `cost_month` is None without a price.
+    `fixed_bytes` of the overhead are pings, heartbeats and handshakes. `held_bytes` of a day wait in the ring because a
+    budget of the day is spent. `cost_month` is None without a price.
     """
 
     payload_bytes: float
@@ -127,14 +127,18 @@ def too_short(config: schema.Gateway, seconds: float, lanes: Mapping[str, LaneTr
     return found
 
 
-def link(region: schema.Region, line: RegionLine, order: Sequence[str], seconds: float, price: float | None) -> Link:
+def link(
+    region: schema.Region, line: RegionLine, node: str, order: Sequence[str], seconds: float, price: float | None
+) -> Link:
     """Return a day of a region's line, from `seconds` of input; `order` are all lanes, `price` is of a megabyte."""
     scale = DAY_S / seconds
     opened, open_share = openings(region.link)
-    pings = line.pings * scale
+    pings, heartbeats = line.pings * scale, line.heartbeats * scale
     if region.link.connect:
-        pings = opened * region.link.connect_for_ns / _NS / ping_after_s(region)
+        pings, heartbeats = opened * region.link.connect_for_ns / _NS / ping_after_s(region), 0.0
     fixed = pings * PING_BYTES + max(1.0, opened) * HANDSHAKE_BYTES
+    if hears_receiver(region) and region.heartbeat_ns:
+        fixed += (heartbeats + max(1.0, opened)) * heartbeat_toll(region, node)
     payload = scale * sum(lane.payload_bytes for lane in line.lanes.values())
     overhead = scale * sum(lane.overhead_bytes for lane in line.lanes.values()) + fixed
     day = payload + overhead

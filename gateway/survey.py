@@ -29,7 +29,7 @@ from gateway.ingest.pace import Pace
 from gateway.journal import format as journal_format
 from gateway.mirror.shipment import Shipper
 from gateway.model import QOS1, MessageGroup, Tick
-from gateway.toll import ping_after_s, toll
+from gateway.toll import hears_receiver, ping_after_s, toll
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -74,10 +74,11 @@ class LaneLine:
 
 @dataclass(slots=True)
 class RegionLine:
-    """What goes to one region. `pings` are those in the silence between batches; `minute_bytes_max` is the busiest."""
+    """What goes to one region. `pings` and `heartbeats` fill the silence; `minute_bytes_max` is the busiest minute."""
 
     lanes: dict[str, LaneLine] = field(default_factory=dict)
     pings: int = 0
+    heartbeats: int = 0
     minute_bytes_max: int = 0
 
 
@@ -156,15 +157,16 @@ class Survey:
 
     def _send(self, region: schema.Region, lane: str, messages: Sequence[Message], at: int) -> None:
         line = self.regions[region.name]
-        is_heard = region.acknowledge == "receiver" and region.transport == "mqtt" and region.format == "batch"
         payload_bytes = sum(len(message.payload) for message in messages)
-        overhead_bytes = toll(region, messages, is_heard=is_heard)
+        overhead_bytes = toll(region, messages, is_heard=hears_receiver(region))
         found = line.lanes[lane]
         found.messages += len(messages)
         found.payload_bytes += payload_bytes
         found.overhead_bytes += overhead_bytes
         silence_s = (at - self._sent_at.get(region.name, at)) / _NS
         line.pings += int(silence_s / ping_after_s(region))
+        if region.heartbeat_ns:
+            line.heartbeats += int(silence_s * _NS / region.heartbeat_ns)
         self._sent_at[region.name] = at
         minute, size = self._minute.get(region.name, (0, 0))
         size = (size if minute == at // _MINUTE_NS else 0) + payload_bytes + overhead_bytes

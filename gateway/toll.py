@@ -58,6 +58,18 @@ def toll(peer: schema.Peer, messages: Sequence[Message], *, is_heard: bool) -> i
     return sum(_posted(peer, request) for request in _requests(peer, messages))
 
 
+def heartbeat_toll(peer: schema.Peer, node: str) -> int:
+    """Return the bytes of a heartbeat of `node` over MQTT, of the receiver's answer, and of what acknowledges both."""
+    asked = 7 + len(wire.heartbeat_topic(peer.topic_prefix, node)) + len(wire.encode_heartbeat(1 << 16))
+    said = _WORD_BYTES + len(wire.acknowledgement_topic(peer.topic_prefix, node))
+    return sum(size + _line(size) + SEGMENT_OVERHEAD_BYTES + _back(_ANSWER_BYTES) for size in (asked, said))
+
+
+def hears_receiver(region: schema.Region) -> bool:
+    """Whether a receiver has a way to say something to the node."""
+    return region.acknowledge == "receiver" and region.transport == "mqtt" and region.format == "batch"
+
+
 def ping_after_s(peer: schema.Peer) -> float:
     """Return the silence after which a link of this transport pings, and between two pings."""
     seconds = peer.keep_alive_ns / 1e9

@@ -105,6 +105,8 @@ def _of_lane(name: str, lane: Mapping[str, Any]) -> Iterator[str]:
 def _of_region(name: str, region: Mapping[str, Any]) -> Iterator[str]:
     if not region.get("connected"):
         yield f"region {name} is not connected: {region.get('last_fault') or 'no word from it yet'}"
+    elif region.get("receiver_is_silent"):
+        yield f"region {name} is connected, and its receiver answers nothing: does `gateway region run` work there?"
     if region.get("foreign_acknowledgements"):
         yield f"region {name} acknowledged batches of another history: does another box have this node's id?"
 

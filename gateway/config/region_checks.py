@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.config import schema
 from gateway.config.finding import Finding
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gateway.config.positions import Place
+
+HEARTBEAT_NS_MIN: Final = 10**9
 
 
 def region_findings(region: schema.Region, place: Place) -> Iterator[Finding]:
@@ -123,6 +125,12 @@ def _unheard(region: schema.Region, place: Place) -> Iterator[Finding]:
     elif region.format == "events" and region.acknowledge == "receiver":
         sentence = 'our receiver takes batches, not events: set acknowledge = "broker"'
         yield Finding(sentence, ((*place, "acknowledge"), (*place, "format")))
+    if 0 < region.heartbeat_ns < HEARTBEAT_NS_MIN:
+        sentence = f"would ask without pause: at least {duration_text(HEARTBEAT_NS_MIN)}, or 0s for never"
+        yield Finding(sentence, ((*place, "heartbeat"),))
+    if region.receiver_group and region.acknowledge == "broker":
+        sentence = 'means nothing where no receiver\'s word is waited for: remove it, or set acknowledge = "receiver"'
+        yield Finding(sentence, ((*place, "receiver_group"), (*place, "acknowledge")))
 
 
 def _misplaced(peer: schema.Peer, place: Place) -> Iterator[Finding]:

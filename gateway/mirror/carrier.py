@@ -11,13 +11,15 @@ nothing urgent; and when another place is overdue to have its turn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from gateway.errors import GatewayError, LinkError, first_of
+from gateway.errors import BatchError, GatewayError, LinkError, first_of
 from gateway.mirror.place import STABLE_S
-from gateway.transport.contract import Metered, until_it_fails
+from gateway.transport import wire
+from gateway.transport.contract import Beating, Metered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -102,16 +104,29 @@ class Carrier:
 
     async def _prove(self, link: Link, hold_down_s: float) -> None:
         async with asyncio.TaskGroup() as group:
-            listening = group.create_task(until_it_fails(link))
+            answered = asyncio.Event()
+            listening = group.create_task(self._listen(link, answered))
             await asyncio.sleep(hold_down_s)
             try:
                 async with asyncio.timeout(PROBE_S):
                     await link.probe()
+                    if self.place.by_receiver and self.place.hearing.answers and isinstance(link, Beating):
+                        answered.clear()
+                        await link.beat(0)
+                        await answered.wait()
             except TimeoutError as error:
                 raise LinkError(f"no answer within {PROBE_S:.0f} s") from error
             self.proved.set()
             await self.go.wait()
             listening.cancel()
+
+    async def _listen(self, link: Link, answered: asyncio.Event) -> None:
+        """Hear the answer to a heartbeat, until the link fails. What else is said is left out."""
+        async for payload in link.words():
+            with contextlib.suppress(BatchError):
+                word = wire.decode_acknowledgement(payload)
+                if word.is_answer and self.place.counts_word_of(word.group):
+                    answered.set()
 
     async def _watch_credentials(self) -> None:
         loop = asyncio.get_running_loop()
@@ -144,7 +159,7 @@ class Carrier:
         while True:
             await asyncio.sleep(LOOK_S)
             now_ns = time.monotonic_ns()
-            if self._session.in_flight:
+            if self._session.in_flight or self.place.hearing.is_silent(now_ns):
                 self._failover.does_not_work(now_ns)
             elif time.monotonic() - self.place.connected_at >= STABLE_S:
                 self._failover.works()

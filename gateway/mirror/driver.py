@@ -137,6 +137,7 @@ class MirrorDriver:
             "place": self._active.name,
             "last_fault": self._active.last_fault or self._active.credentials.fault,
             "next_attempt_s": round(max(0.0, self._next_attempt_at - time.monotonic()), 1),
+            **self._active.hearing.status(time.monotonic_ns()),
             "in_flight": self._session.in_flight,
             "backlog": self._session.backlog,
             "cursors": self._session.cursors,

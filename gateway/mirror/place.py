@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.config import schema
+from gateway.mirror.hearing import Hearing
 from gateway.transport.backoff import Backoff
 from gateway.transport.choice import transport
 from gateway.transport.credentials import Credentials
@@ -30,6 +31,8 @@ class Place:
         self.name = region.name
         self.what = what
         self.by_receiver = isinstance(region, schema.Region) and region.acknowledge == "receiver"
+        self._group = region.receiver_group if isinstance(region, schema.Region) else ""
+        self.hearing = Hearing(region.heartbeat_ns if isinstance(region, schema.Region) else 0)
         self.credentials = Credentials(
             region.tls_ca,
             region.tls_certificate,
@@ -53,10 +56,15 @@ class Place:
         self.counts["connects"] += 1
         log.info("%s %s: connected", self.what, self.name)
 
+    def counts_word_of(self, group: str) -> bool:
+        """Say whether the word of a receiver of this share group counts."""
+        return self._group in ("", group)
+
     def ended(self) -> float:
         """Note that the link, if there was one, has ended; return how long it was up, in seconds."""
         up_s = time.monotonic() - self.connected_at if self.connected_at else 0.0
         self.connected_at = 0.0
+        self.hearing.link_ended()
         return up_s
 
     def note(self, error: GatewayError) -> None:

@@ -7,6 +7,7 @@ refuses for good (`refusals`) is parked, and a gap sent in its place. No fault o
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -16,6 +17,7 @@ from gateway.mirror.refusals import FOR_GOOD, Refusals
 from gateway.mirror.shipment import Shipper
 from gateway.model import Gap, SealedBatch
 from gateway.transport import wire
+from gateway.transport.contract import Beating
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +72,7 @@ class Sender:
     ) -> None:
         self.is_held = False
         self.work = asyncio.Event()
-        self.counts = {"sent_bytes": 0, "not_understood": 0}
+        self.counts = {"sent_bytes": 0, "not_understood": 0, "other_group": 0}
         self._name = region.name
         self.shipper = Shipper(region)
         self._session = session
@@ -88,6 +90,8 @@ class Sender:
         """Send and hear until the link fails, with `LinkError` in a group of exceptions, or this is cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hear(link, place), name=f"{self._name}: hear")
+            if place.by_receiver and isinstance(link, Beating) and place.hearing.heartbeat_ns:
+                group.create_task(self._beat(link, place), name=f"{self._name}: heartbeat")
             while True:
                 await link.ready()
                 self.work.clear()
@@ -221,7 +225,26 @@ class Sender:
                 self.counts["not_understood"] += 1
                 place.note(error)
                 continue
+            if not place.counts_word_of(word.group):
+                self.counts["other_group"] += 1
+                continue
+            place.hearing.heard(time.monotonic_ns(), is_answer=word.is_answer)
+            if word.is_answer:
+                self._failover.works()
+                continue
             self._moved(word.lane, self._session.receiver_has(word.lane, word.epoch, word.done))
+
+    async def _beat(self, link: Beating, place: Place) -> None:
+        """Ask the receiver for a word where nothing else does; what is in flight asks as well, and costs nothing."""
+        for number in itertools.count(1):
+            while self._session.in_flight or self._allowance.budget.is_spent:  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(LOOK_S)
+            wait_ns = place.hearing.wait_ns(time.monotonic_ns())
+            if not wait_ns:
+                place.hearing.asked(time.monotonic_ns())
+                await link.beat(number)
+            else:
+                await asyncio.sleep(wait_ns / _NS)
 
     def _moved(self, lane: str, cursor: int | None) -> None:
         self.work.set()

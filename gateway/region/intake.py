@@ -69,10 +69,10 @@ class Outcome:
     decided: dict[str, int] = field(default_factory=dict)
     readings: int = 0
 
-    def words(self, receiver_name: str) -> list[tuple[str, wire.Acknowledgement]]:
+    def words(self, receiver_name: str, group: str = wire.USUAL_GROUP) -> list[tuple[str, wire.Acknowledgement]]:
         """Return the acknowledgements to say: (node, word)."""
         return [
-            (lane.node, wire.Acknowledgement(receiver_name, lane.name, lane.epoch, receiver.pairs(found)))
+            (lane.node, wire.Acknowledgement(receiver_name, lane.name, lane.epoch, receiver.pairs(found), group))
             for lane, found in self.durable.items()
         ]
 

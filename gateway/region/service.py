@@ -13,12 +13,13 @@ the next turn; one that is lost is said again when the node sends its batch agai
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from gateway.errors import ContentError, StoreError
+from gateway.errors import BatchError, ContentError, StoreError
 from gateway.health import opening
 from gateway.health.pulse import Pulse
 from gateway.region import chosen, dead_letters, receiver
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.disk import Disk
     from gateway.region.chosen import Connection
     from gateway.region.intake import Outcome
+    from gateway.region.store import Database
     from gateway.region.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class Service:
         self._intake = Intake(self._store, self._sinks, clock, options.topic_prefix)
         self._waiting: list[tuple[Connection, Message, int]] = []
         self._words: dict[tuple[str, str, int], wire.Acknowledgement] = {}
+        self._beats: list[tuple[Connection, str, bytes, int]] = []
         self._changed = asyncio.Event()
         self._stopping = False
         self._fault = ""
@@ -83,6 +86,8 @@ class Service:
             handing_on.append(group.create_task(self._redrive(), name="redrive"))
             handing_on.append(group.create_task(self._pulse.run(), name="pulse"))
             while not self._stopping:
+                if self._beats:
+                    await self._answer_beats()
                 if self._waiting:
                     await self._take_group()
                 else:
@@ -130,9 +135,14 @@ class Service:
         if self._waiting and self._waiting[-1][0] is not connection:
             # The broker sends again what a dead connection did not acknowledge: keeping it too would have no bound.
             del self._waiting[self._in_hand :]
+        if self._beats and self._beats[-1][0] is not connection:
+            self._beats.clear()
         for packet in packets:
-            if packet.packet_id is None and len(self._waiting) - self._in_hand >= self._options.receive_maximum:
+            waiting = len(self._waiting) - self._in_hand + len(self._beats)
+            if packet.packet_id is None and waiting >= self._options.receive_maximum:
                 self.counts["shed"] += 1
+            elif node := wire.node_of_heartbeat(self._options.topic_prefix, packet.topic):
+                self._beats.append((connection, node, packet.payload, packet.packet_id or 0))
             else:
                 message = Message(packet.topic, packet.payload)
                 self._waiting.append((connection, message, packet.packet_id or 0))
@@ -157,15 +167,34 @@ class Service:
             return
         del group[outcome.messages :]
         del self._waiting[: len(group)]
-        for node, word in outcome.words(self._options.name):
+        for node, word in outcome.words(self._options.name, self._options.share_group):
             self._add_word(node, word)
         self._say()
-        self._acknowledge(group)
+        self._acknowledge([(connection, packet_id) for connection, _, packet_id in group])
         for one in self._behind:
             one.notify()
         self.counts["groups"] += 1
         self.counts["messages"] += len(group)
         self.counts["readings"] += outcome.readings
+
+    async def _answer_beats(self) -> None:
+        """Say a word to each node that asked for one, after a durable write; no word where that fails."""
+        beats, self._beats, options = self._beats, [], self._options
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._worker, self._store.within, self._count_beats, len(beats))
+        except StoreError as error:
+            log.warning("heartbeats are not answered: %s", error)
+        else:
+            for _, node, payload, _ in beats:
+                with contextlib.suppress(BatchError):
+                    answer = ("", wire.decode_heartbeat(payload), ())
+                    self._words[node, "", 0] = wire.Acknowledgement(options.name, *answer, options.share_group)
+            self._say()
+        self._acknowledge([(connection, packet_id) for connection, _, _, packet_id in beats])
+
+    def _count_beats(self, _: Database, number: int) -> None:
+        self._store.count("heartbeats", number)
 
     def _group_length(self) -> int:
         size = 0
@@ -249,9 +278,9 @@ class Service:
                 return
             del self._words[key]
 
-    def _acknowledge(self, group: list[tuple[Connection, Message, int]]) -> None:
+    def _acknowledge(self, taken: list[tuple[Connection, int]]) -> None:
         by_connection: dict[Connection, list[int]] = {}
-        for connection, _, packet_id in group:
+        for connection, packet_id in taken:
             if packet_id:
                 by_connection.setdefault(connection, []).append(packet_id)
         for connection, packet_ids in by_connection.items():

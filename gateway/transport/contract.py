@@ -81,6 +81,14 @@ class Metered(Protocol):
         """Return the bytes that this connection has moved over the line so far, both ways, overhead included."""
 
 
+@runtime_checkable
+class Beating(Protocol):
+    """A link on which a receiver can be asked for a word."""
+
+    async def beat(self, number: int) -> None:
+        """Ask for a word that names this number; return when the broker has it. `LinkError` as for `send`."""
+
+
 class Transport(Protocol):
     """One region's kind of peer; made once from its options, connects as often as it is asked."""
 

@@ -64,9 +64,11 @@ class MqttLink:
         on_unheard: Callable[[], None],
         *,
         is_batch: bool,
+        beats_to: str,
     ) -> None:
         self._topic = topic
         self._is_batch = is_batch
+        self._beats_to = beats_to
         self._acknowledged_within_s = acknowledged_within_s
         self._on_unheard = on_unheard
         self._connection: Connection | None = None
@@ -87,7 +89,8 @@ class MqttLink:
                 if reason:
                     refusals.append(Refusal(position, reason))
                 else:
-                    sent.append((position, await self._published(message)))
+                    said = {} if self._is_batch else _properties(message)
+                    sent.append((position, await self._published(self._topic(message), message.payload, said)))
         for position, future in sent:
             reason, is_final = await future
             if reason:
@@ -111,6 +114,12 @@ class MqttLink:
                 yield word.result()
             finally:
                 word.cancel()
+
+    async def beat(self, number: int) -> None:
+        """Publish a heartbeat at QoS 1. One that the broker does not permit is one that nobody answers."""
+        async with self._turn:
+            taken = await self._published(self._beats_to, wire.encode_heartbeat(number), {})
+        await taken
 
     async def probe(self) -> None:
         """Wait for the answer to a PINGREQ, as long as for an acknowledgement."""
@@ -193,7 +202,7 @@ class MqttLink:
         assert self._connection is not None
         return self._connection
 
-    async def _published(self, message: Message) -> asyncio.Future[tuple[str, bool]]:
+    async def _published(self, topic: str, payload: bytes, said: dict[str, Any]) -> asyncio.Future[tuple[str, bool]]:
         connection = self._alive()
         while not connection.has_room:
             self._room.clear()
@@ -201,8 +210,7 @@ class MqttLink:
             self._alive()
         if not self._waiting:
             self._acknowledged_at = asyncio.get_running_loop().time()
-        said = {} if self._is_batch else _properties(message)
-        packet_id = connection.publish(self._topic(message), message.payload, **said)
+        packet_id = connection.publish(topic, payload, **said)
         future: asyncio.Future[tuple[str, bool]] = asyncio.get_running_loop().create_future()
         self._waiting[packet_id] = future
         return future
@@ -234,7 +242,13 @@ class MqttTransport:
     async def connected(self) -> AsyncIterator[MqttLink]:
         """Connect, subscribe to the receiver's words, and disconnect in the end."""
         region = self._region
-        link = MqttLink(self._topic, region.resend_after_ns / _NS, self._on_unheard, is_batch=region.format == "batch")
+        link = MqttLink(
+            self._topic,
+            region.resend_after_ns / _NS,
+            self._on_unheard,
+            is_batch=region.format == "batch",
+            beats_to=wire.heartbeat_topic(region.topic_prefix, self._node),
+        )
         loop = asyncio.get_running_loop()
         context = await loop.run_in_executor(None, self._credentials.context)
         connect = mqtt5.ConnectPacket(

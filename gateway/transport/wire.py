@@ -2,10 +2,13 @@
 
     <prefix>/<node>/batch/<lane>   node → receiver, QoS 1: one envelope, a batch or a gap
     <prefix>/<node>/event/<lane>   node → whoever subscribes, QoS 1: one CloudEvent
+    <prefix>/<node>/beat           node → receiver, QoS 1: a heartbeat, where a word is wanted and no batch asks for one
     <prefix>/<node>/ack            receiver → node, QoS 1: which batches are durable at the receiver
 
-An acknowledgement is a canonical CBOR map: `v` 1, `receiver` name, `lane`, `epoch`, `done` list of [first, last] pairs
-of sequences, both ends included. A pair is a statement about each sequence in it, not about those before it.
+An acknowledgement is a canonical CBOR map: `v` 1, `receiver` name and its share `group` (left out where it is the usual
+one), `lane`, `epoch`, `done` list of [first, last] pairs of sequences, both ends included. A pair is a statement about
+each sequence in it, not about those before it. A heartbeat is a CBOR map: `v` 1, `number`. The answer is an
+acknowledgement of nothing, with the lane "" and the number as its epoch; it is given after a durable write.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from gateway.errors import BatchError
 
 VERSION: Final = 1
 PAIRS_MAX: Final = 4096
+USUAL_GROUP: Final = "receivers"
+"""Share group of receivers that are told no other: words need not name it, which spares bytes on the line."""
 
 
 class Acknowledgement(NamedTuple):
@@ -27,6 +32,12 @@ class Acknowledgement(NamedTuple):
     lane: str
     epoch: int
     done: tuple[tuple[int, int], ...]
+    group: str = USUAL_GROUP
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it answers a heartbeat, whose number is in `epoch`."""
+        return not self.lane
 
 
 def batch_topic(prefix: str, node: str, lane: str) -> str:
@@ -44,6 +55,22 @@ def batch_filter(prefix: str, share_group: str) -> str:
     return f"$share/{share_group}/{prefix}/+/batch/+"
 
 
+def heartbeat_topic(prefix: str, node: str) -> str:
+    """Return the topic that a node publishes heartbeats to."""
+    return f"{prefix}/{node}/beat"
+
+
+def heartbeat_filter(prefix: str, share_group: str) -> str:
+    """Return the shared subscription that takes the heartbeats of all nodes."""
+    return f"$share/{share_group}/{heartbeat_topic(prefix, '+')}"
+
+
+def node_of_heartbeat(prefix: str, topic: str) -> str:
+    """Return whose heartbeat came on a topic; empty when it is no topic of heartbeats."""
+    node, _, last = topic.removeprefix(f"{prefix}/").partition("/")
+    return node if last == "beat" and topic.startswith(f"{prefix}/") else ""
+
+
 def acknowledgement_topic(prefix: str, node: str) -> str:
     """Return the topic that a node subscribes to for acknowledgements."""
     return f"{prefix}/{node}/ack"
@@ -53,6 +80,8 @@ def encode_acknowledgement(word: Acknowledgement) -> bytes:
     """Return the bytes of an acknowledgement."""
     done = [list(pair) for pair in word.done]
     fields = {"v": VERSION, "receiver": word.receiver, "lane": word.lane, "epoch": word.epoch, "done": done}
+    if word.group != USUAL_GROUP:
+        fields["group"] = word.group
     return cbor2.dumps(fields, canonical=True)
 
 
@@ -63,6 +92,24 @@ def decode_acknowledgement(data: bytes) -> Acknowledgement:
         if fields["v"] != VERSION or len(fields["done"]) > PAIRS_MAX:
             raise BatchError("acknowledgement of an unknown version or without bound", version=fields["v"])
         done = tuple((int(first), int(last)) for first, last in fields["done"])
-        return Acknowledgement(str(fields["receiver"]), str(fields["lane"]), int(fields["epoch"]), done)
-    except (cbor2.CBORDecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        group = str(fields.get("group", USUAL_GROUP))
+        return Acknowledgement(str(fields["receiver"]), str(fields["lane"]), int(fields["epoch"]), done, group)
+    except (cbor2.CBORDecodeError, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise BatchError(f"not an acknowledgement: {error}") from error
+
+
+def encode_heartbeat(number: int) -> bytes:
+    """Return the bytes of a heartbeat."""
+    return cbor2.dumps({"v": VERSION, "number": number}, canonical=True)
+
+
+def decode_heartbeat(data: bytes) -> int:
+    """Return the number of the heartbeat in `data`; raise `BatchError` when it is none."""
+    try:
+        fields = cbor2.loads(data)
+        number = int(fields["number"])
+        if fields["v"] != VERSION or not 0 <= number < 1 << 63:
+            raise BatchError("heartbeat of an unknown version or number", version=fields["v"])
+    except (cbor2.CBORDecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BatchError(f"not a heartbeat: {error}") from error
+    return number

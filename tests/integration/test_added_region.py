@@ -25,7 +25,7 @@ async def test_a_new_region_is_told_what_was_freed_before_it_came(tmp_path: Path
         Mosquitto(tmp_path / "new", **region_tls(pki)) as new,
     ):
         node = Node(tmp_path, region(pki, old.port, "old"))
-        async with node.running(), receiving(pki, old.port):
+        async with receiving(pki, old.port), node.running():
             for number in range(30):
                 node.append(1, f"{number}" * (SEGMENT_BYTES // 20))
                 node.append(1, random.Random(number).randbytes(SEGMENT_BYTES // 6).hex())
@@ -36,7 +36,7 @@ async def test_a_new_region_is_told_what_was_freed_before_it_came(tmp_path: Path
         assert freed > 10
         again = Node(tmp_path, region(pki, old.port, "old"), region(pki, new.port, "new"))
         again.appended = dict(node.appended)
-        async with again.running(), receiving(pki, new.port) as at_new:
+        async with receiving(pki, new.port) as at_new, again.running():
             await until(lambda: again.has_all("new"), "the new region has all that is stored")
             await until(lambda: at_new.gaps, "it was told of the rest")
             (gap,) = at_new.gaps

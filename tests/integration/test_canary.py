@@ -61,7 +61,7 @@ async def test_the_new_region_gets_a_whole_copy(tmp_path: Path, pki: Path) -> No
         Mosquitto(tmp_path / "g", **region_tls(pki)) as green,
     ):
         box = node(tmp_path, pki, blocks("toml")[0] + REST, blue=blue.port, green=green.port)
-        async with box.running(), receiving(pki, blue.port) as at_blue, receiving(pki, green.port) as at_green:
+        async with receiving(pki, blue.port) as at_blue, receiving(pki, green.port) as at_green, box.running():
             box.append(20)
             await until(lambda: box.has_all("blue") and box.has_all("green"), "both have all")
         assert set(at_blue.sequences) == set(at_green.sequences) == set(range(1, 21))
@@ -74,7 +74,7 @@ async def test_a_new_region_that_is_dead_holds_nothing_back_and_is_told_what_it_
     ):
         green.stop()
         box = node(tmp_path, pki, blocks("toml")[0] + REST, blue=blue.port, green=green.port)
-        async with box.running(), receiving(pki, blue.port) as at_blue:
+        async with receiving(pki, blue.port) as at_blue, box.running():
             for number in range(40):
                 box.append(2, random.Random(number).randbytes(SEGMENT_BYTES // 6).hex())
                 await until(lambda: box.has_all("blue"), "the region at work has it")
@@ -95,7 +95,7 @@ async def test_a_route_under_trial_goes_to_both_regions_and_the_rest_to_one(tmp_
     ):
         text = blocks("toml")[0] + blocks("toml")[1]
         box = node(tmp_path, pki, text, blue=blue.port, green=green.port)
-        async with box.running(), receiving(pki, blue.port) as at_blue, receiving(pki, green.port) as at_green:
+        async with receiving(pki, blue.port) as at_blue, receiving(pki, green.port) as at_green, box.running():
             box.append(5, lane="telemetry")
             box.append(3, lane="trial")
             await until(lambda: box.has_all("blue") and box.has_all("blue", "trial"), "the region at work has all")

@@ -30,7 +30,7 @@ async def test_a_lane_goes_to_the_regions_that_take_it_and_to_no_other(tmp_path:
         Mosquitto(tmp_path / "us", **region_tls(pki)) as us,
     ):
         node = Node(tmp_path, region(pki, eu.port, "eu"), region(pki, us.port, "us"), lanes=LANES)
-        async with node.running(), receiving(pki, eu.port) as at_eu, receiving(pki, us.port) as at_us:
+        async with receiving(pki, eu.port) as at_eu, receiving(pki, us.port) as at_us, node.running():
             node.append(5, lane="personal")
             node.append(3, lane="plant")
             await until(lambda: node.has_all("eu", "personal"), "who takes it has it")
@@ -42,7 +42,7 @@ async def test_a_lane_goes_to_the_regions_that_take_it_and_to_no_other(tmp_path:
 async def test_a_region_that_is_away_holds_nothing_of_a_lane_that_it_does_not_take(tmp_path: Path, pki: Path) -> None:
     with Mosquitto(tmp_path / "eu", **region_tls(pki)) as eu:
         node = Node(tmp_path, region(pki, eu.port, "eu"), region(pki, 1, "us"), lanes=LANES)
-        async with node.running(), receiving(pki, eu.port):
+        async with receiving(pki, eu.port), node.running():
             for _ in range(40):
                 node.append(1, "x" * 200_000 + str(node.appended), lane="personal")
                 await until(lambda: node.has_all("eu", "personal"), "who takes it has it")

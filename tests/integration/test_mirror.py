@@ -32,7 +32,7 @@ async def test_an_uplink_that_is_cut_again_and_again_loses_nothing(tmp_path: Pat
     with Mosquitto(tmp_path / "central", **region_tls(pki)) as central:
         # A broker that was killed forgets whom it had batches for: each cut costs the wait for the receiver's word.
         node = Node(tmp_path, region(pki, central.port, resend_after_ns=5 * 10**8))
-        async with node.running(), receiving(pki, central.port) as receiver:
+        async with receiving(pki, central.port) as receiver, node.running():
             for _ in range(3):
                 node.append(30)
                 await until(lambda: len(set(receiver.sequences)) > node.appended[LANE] - 25, "some have arrived")
@@ -76,7 +76,7 @@ async def test_a_frozen_broker_is_waited_for_and_nothing_is_lost(tmp_path: Path,
 async def test_without_a_word_of_the_receiver_the_cursor_stays(tmp_path: Path, pki: Path) -> None:
     with Mosquitto(tmp_path / "central", **region_tls(pki)) as central:
         node = Node(tmp_path, region(pki, central.port, in_flight_max=3))
-        async with node.running(), receiving(pki, central.port, says=False) as receiver:
+        async with receiving(pki, central.port, says=False) as receiver, node.running():
             node.append(10)
             await until(lambda: len(receiver.sequences) >= 6, "the window was sent twice")
             assert node.spool.cursor("centre", LANE) == 0
@@ -88,7 +88,7 @@ async def test_without_a_word_of_the_receiver_the_cursor_stays(tmp_path: Path, p
 async def test_renewed_certificates_are_used_without_losing_anything(tmp_path: Path, pki: Path) -> None:
     with Mosquitto(tmp_path / "central", use_identity_as_username="true", **region_tls(pki)) as central:
         node = Node(tmp_path, region(pki, central.port))
-        async with node.running(), receiving(pki, central.port) as receiver:
+        async with receiving(pki, central.port) as receiver, node.running():
             node.append(20)
             await until(node.has_all, "all is there")
             swap(pki, "node", "receiver")

@@ -258,7 +258,7 @@ async def test_words_that_make_no_sense_are_counted_and_the_mirror_goes_on(tmp_p
         node = Node(tmp_path, region(pki, central.port))
         files = pems(pki, "receiver")
         context = client_context(files["ca"], files["certificate"], files["key"])
-        async with node.running(), receiving(pki, central.port):
+        async with receiving(pki, central.port), node.running():
             await until(lambda: status(node)["connected"], "the mirror is connected")
             async with aiomqtt.Client("localhost", central.port, tls_context=context) as babbler:
                 for word in words:

@@ -41,7 +41,7 @@ async def test_a_standby_takes_over_and_gives_back_and_each_batch_is_with_one_of
         Mosquitto(tmp_path / "west", **region_tls(pki)) as west,
     ):
         node = site(tmp_path, pki, east.port, west.port)
-        async with node.running(), receiving(pki, east.port) as at_east, receiving(pki, west.port) as at_west:
+        async with receiving(pki, east.port) as at_east, receiving(pki, west.port) as at_west, node.running():
             node.append(10)
             await until(lambda: node.has_all("east"), "the region has all")
             assert (status(node)["place"], at_west.sequences) == ("east", [])
@@ -68,7 +68,7 @@ async def test_after_a_restart_the_region_is_told_what_its_standby_took(tmp_path
     ):
         east.stop()
         node = site(tmp_path, pki, east.port, west.port)
-        async with node.running(), receiving(pki, west.port):
+        async with receiving(pki, west.port), node.running():
             node.append(10)
             await until(lambda: node.has_all("east"), "the standby has all")
             node.spool.sync()
@@ -76,7 +76,7 @@ async def test_after_a_restart_the_region_is_told_what_its_standby_took(tmp_path
         east.start()
         again = site(tmp_path, pki, east.port, west.port)
         again.appended = dict(node.appended)
-        async with again.running(), receiving(pki, east.port) as at_east:
+        async with receiving(pki, east.port) as at_east, again.running():
             again.append(5)
             await until(lambda: again.has_all("east"), "the region has what is new")
             await until(lambda: at_east.gaps, "it was told")
@@ -118,7 +118,7 @@ async def test_a_region_that_takes_everything_and_acknowledges_nothing_is_left_f
         Mosquitto(tmp_path / "west", **region_tls(pki)) as west,
     ):
         node = site(tmp_path, pki, east.port, west.port)
-        async with node.running(), receiving(pki, east.port, says=False), receiving(pki, west.port):
+        async with receiving(pki, east.port, says=False), receiving(pki, west.port), node.running():
             node.append(3)
             await until(lambda: node.has_all("east"), "the standby's receiver has said that it has all")
             assert status(node)["place"] == "west"

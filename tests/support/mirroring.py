@@ -111,6 +111,7 @@ class Receiver:
         self.sequences: list[int] = []
         self.gaps: list[Gap] = []
         self.says = says
+        self.is_there = asyncio.Event()
 
     async def run(self, pki: Path, port: int) -> None:
         files = pems(pki, "receiver")
@@ -126,6 +127,7 @@ class Receiver:
         options = {"protocol": aiomqtt.ProtocolVersion.V5, "tls_context": context, "timeout": 1}
         async with aiomqtt.Client("localhost", port, **options) as client:
             await client.subscribe(wire.batch_filter("edge/v1", "test"), qos=1)
+            self.is_there.set()
             async for message in client.messages:
                 found = decode(bytes(message.payload))
                 if isinstance(found, DecodedBatch):
@@ -152,9 +154,11 @@ async def until(condition: Callable[[], object], what: str) -> None:
 
 @asynccontextmanager
 async def receiving(pki: Path, port: int, *, says: bool = True) -> AsyncIterator[Receiver]:
+    """Run a receiver, from when its broker knows of it: what comes before nobody would ever get."""
     receiver = Receiver(says=says)
     task = asyncio.create_task(receiver.run(pki, port))
     try:
+        await until(receiver.is_there.is_set, "the broker has granted the subscription")
         yield receiver
     finally:
         task.cancel()

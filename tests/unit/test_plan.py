@@ -70,7 +70,7 @@ def tried(config: schema.Gateway, entries: list[tuple[int, MessageGroup]]) -> tu
 
 
 def region(name: str = "centre", **options: Any) -> schema.Region:
-    return schema.Region(name=name, **FILES, **options)
+    return schema.Region(name=name, **FILES, **{"heartbeat_ns": 0, **options})
 
 
 def test_the_bytes_of_a_batch_are_shared_out_to_its_topics_and_none_is_left() -> None:
@@ -185,7 +185,7 @@ def test_a_budget_of_the_day_that_is_too_small_is_spent_before_the_day_ends() ->
     link = schema.Link(bytes_per_day=1_000_000, bytes_per_month=40_000_000, bytes_per_second=10)
     seconds = plan.DAY_S / 10
     payload = 160_000 - HANDSHAKE_BYTES // 10
-    found = plan.link(region(link=link), line(payload, 40_000), ["alarm", "telemetry"], seconds, 0.5)
+    found = plan.link(region(link=link), line(payload, 40_000), "node-1", ["alarm", "telemetry"], seconds, 0.5)
     assert found.day_bytes == pytest.approx(2_000_000)
     assert found.month_bytes == pytest.approx(62_000_000)
     assert found.cost_month == pytest.approx(31.0)
@@ -199,7 +199,7 @@ def test_a_budget_of_the_day_that_is_too_small_is_spent_before_the_day_ends() ->
 
 def test_a_month_is_spent_on_the_day_that_its_bytes_last_to() -> None:
     options = schema.Link(bytes_per_month=1_000_000)
-    found = plan.link(region(link=options), line(100_000 - HANDSHAKE_BYTES), ["alarm"], plan.DAY_S, None)
+    found = plan.link(region(link=options), line(100_000 - HANDSHAKE_BYTES), "node-1", ["alarm"], plan.DAY_S, None)
     (month,) = found.budgets
     assert month.spent_after_s == pytest.approx(10 * plan.DAY_S)
     assert (found.cost_month, found.held_bytes) == (None, 0.0)
@@ -209,7 +209,7 @@ def test_windows_of_a_radio_cost_a_handshake_each_and_leave_less_time() -> None:
     options = schema.Link(connect=("0 */4 * * *",), connect_for_ns=600 * S, bytes_per_second=100)
     assert plan.openings(options) == (pytest.approx(6.0), pytest.approx(1 / 24))
     assert plan.openings(schema.Link()) == (0.0, 1.0)
-    found = plan.link(region(link=options), line(864_000), ["alarm"], plan.DAY_S, None)
+    found = plan.link(region(link=options), line(864_000), "node-1", ["alarm"], plan.DAY_S, None)
     assert found.fixed_bytes == pytest.approx(6 * HANDSHAKE_BYTES + 6 * 40 * PING_BYTES)
     assert found.budgets[0].estimate == pytest.approx(found.day_bytes / 3600)
 

@@ -111,7 +111,7 @@ class Receiver(Section, frozen=True, kw_only=True):
     tls_key: Annotated[str, option("PEM file of the key to `tls_certificate`.")]
     topic_prefix: Annotated[str, option("First levels of all topics at the region.")] = "edge/v1"
     share_group: Annotated[Name, option("Group of the subscription; receivers of one group divide the batches.")] = (
-        "receivers"
+        "receivers"  # transport/wire leaves this one out of words
     )
     state_folder: Annotated[str, option("Folder for watermarks and sinks.")] = "/var/lib/edge-region"
     sinks: Annotated[

@@ -46,6 +46,18 @@ class Region(Peer, frozen=True, kw_only=True):
         Literal["receiver", "broker"],
         option("Whose word moves the cursor: the receiver's after its durable write (mqtt only), or the broker's."),
     ] = "receiver"
+    receiver_group: Annotated[
+        str, option("Share group whose receivers' word counts; empty means any that writes to our topic.")
+    ] = ""
+    heartbeat_ns: Annotated[
+        int,
+        option(
+            "Silence of the receiver after which it is asked for a word, about 600 bytes on the line; 0 means never.",
+            unit=DURATION,
+            low=0,
+            high=86400 * S,
+        ),
+    ] = 300 * S
     required: Annotated[
         bool,
         option("Whether batches are kept on disk until this region has them, as far as the ring's size allows."),

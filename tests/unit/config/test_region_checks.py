@@ -65,6 +65,11 @@ def test_a_region_whose_options_fit_is_taken(text: str) -> None:
             'the receiver\'s word does not come back over nats: set acknowledge = "broker"',
         ),
         (f'{EAST}format = "events"\n', "our receiver takes batches, not events"),
+        (f'{EAST}heartbeat = "50ms"\n', "region[0].heartbeat: would ask without pause: at least 1s, or 0s for never"),
+        (
+            f'{EAST}acknowledge = "broker"\nreceiver_group = "blue"\n',
+            "region[0].receiver_group: means nothing where no receiver's word is waited for",
+        ),
         (f'{EAST}[region.events]\nof = "reading"\n', 'region[0].events: means nothing without format = "events"'),
         (f'{EAST}[region.amqp]\nexchange = "x"\n', "region[0].amqp: means nothing to the transport mqtt"),
         (f'{EAST}[region.link]\nconnect = ["soon"]\n', '"soon" (number 1) is no cron expression'),

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.config import schema
+from gateway.errors import StoreError
 from gateway.region import intake, watermarks
 from gateway.region import service as module
 from gateway.region.service import Service
@@ -245,3 +246,53 @@ async def test_what_comes_at_qos_0_is_taken_without_puback_and_shed_beyond_the_b
         await bench.until(bench.connection.words)
         assert bench.service.counts["shed"] == 1
         assert bench.connection.pubacks() == []
+
+
+def beat(number: int, node: str = "node") -> Message:
+    return intake.Message(wire.heartbeat_topic("edge/v1", node), wire.encode_heartbeat(number))
+
+
+async def test_a_heartbeat_is_answered_after_a_durable_write_and_moves_nothing(tmp_path) -> None:
+    async with running(tmp_path, share_group="blue") as bench:
+        before = bench.service._store.path.stat().st_mtime_ns
+        bench.bring(beat(7))
+        await bench.until(bench.connection.pubacks)
+        answer = wire.Acknowledgement("centre", "", 7, (), "blue")
+        assert bench.connection.said == [("edge/v1/node/ack", answer), ("PUBACK", [1])]
+        wal = bench.service._store.path.with_name(bench.service._store.path.name + "-wal")
+        assert max(path.stat().st_mtime_ns for path in (bench.service._store.path, wal) if path.exists()) > before
+    assert not watermarks.report(tmp_path).lanes
+
+
+async def test_no_heartbeat_is_answered_while_nothing_can_be_written(tmp_path, monkeypatch) -> None:
+    async with running(tmp_path) as bench:
+        refused = StoreError("the disk is gone")
+        monkeypatch.setattr(bench.service._store, "count", lambda *_: (_ for _ in ()).throw(refused))
+        bench.bring(beat(1))
+        await bench.until(bench.connection.pubacks)
+        assert bench.connection.words() == []
+        monkeypatch.undo()
+        bench.bring(beat(2), first=2)
+        await bench.until(bench.connection.words)
+        assert [word.epoch for word in bench.connection.words()] == [2]
+
+
+async def test_what_is_no_heartbeat_is_acknowledged_to_the_broker_alone(tmp_path) -> None:
+    async with running(tmp_path) as bench:
+        bench.bring(intake.Message("edge/v1/node/beat", b"\xff"))
+        await bench.until(bench.connection.pubacks)
+        assert bench.connection.words() == []
+
+
+async def test_heartbeats_are_bounded_whatever_nodes_send(tmp_path) -> None:
+    async with running(tmp_path, receive_maximum=2) as bench:
+        bench.connection.window = 0
+        bench.bring(*(beat(number) for number in range(50)), qos=0)
+        assert len(bench.service._beats) == 2
+        for number in range(50):
+            bench.reconnect(window=0)
+            bench.bring(beat(number), first=number + 1)
+            assert len(bench.service._beats) == 1
+            await bench.until(bench.connection.pubacks)
+            assert len(bench.service._words) == 1, "one answer for each node, the newest"
+        assert bench.service.counts["shed"] == 48
