@@ -49,6 +49,7 @@ VERBS: Final = {
     "run": "run the gateway of this box",
     "reload": "let the running gateway take up its configuration file as it is now",
     "status": "show what the running gateway is doing",
+    "top": "watch what the running gateway, or a receiver, is doing",
     "region": "run the central side",
     "quarantine": "look at messages that could not be decoded, publish them again, remove them",
     "journal": "look at the log of inputs, find what is damaged",

@@ -21,6 +21,11 @@ class Rates:
         """Note the counts at `now_s`."""
         self._looks.append((now_s, dict(counts)))
 
+    @property
+    def looks(self) -> int:
+        """How many looks are kept."""
+        return len(self._looks)
+
     def per_second(self) -> dict[str, float]:
         """Return the mean rate of each count over the looks kept; zeros before the second look."""
         if not self._looks:

@@ -47,6 +47,11 @@ class Allowance:
         self._slots = Slots(disk, path)
         self._windows = Windows(options.connect, options.connect_for_ns)
         self._urgent = frozenset(options.urgent_lanes or lanes[:1])
+        self._limits = {
+            "bytes_per_second": options.bytes_per_second,
+            "bytes_per_day": options.bytes_per_day,
+            "bytes_per_month": options.bytes_per_month,
+        }
         self.is_limited = bool(
             options.connect or options.bytes_per_second or options.bytes_per_day or options.bytes_per_month
         )
@@ -90,6 +95,7 @@ class Allowance:
             "day_bytes": spent.day_bytes,
             "month_bytes": spent.month_bytes,
             "month_bytes_by_lane": spent.lanes,
+            **self._limits,
         }
 
     @property
