@@ -58,6 +58,7 @@ class PahoSensor:
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        self._client._reset_sockets()  # else left to the garbage collector, whose order decides whether it warns
 
     def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> None:
         """Hand one message to the library; at QoS 0 it counts as acknowledged when it is written to the socket."""
