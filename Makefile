@@ -43,7 +43,7 @@ check: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/gateway config docs --check
 
-bench: $(VENV)/test.stamp mosquitto postgresql
+bench: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql
 	$(BIN)/python -m benchmarks $(BENCH)
 
 faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks machine

@@ -56,7 +56,8 @@ def run() -> list[dict]:
             for number in range(ROUNDS):
                 bare.append(BATCHES / bare_s(central.port, pki, sealed))
                 state = Path(folder) / f"spool-{number}"
-                mirrored.append(BATCHES / asyncio.run(mirror_s(central.port, pki, state, sealed)))
+                region = region_of(pki, port=central.port)
+                mirrored.append(BATCHES / asyncio.run(drained_s(region, state, sealed)))
     rate, baseline = statistics.median(mirrored), statistics.median(bare)
     size = statistics.mean(len(batch.data) for batch in sealed) / 1000
     name = f"mirror, drain batches of {size:.0f} kB over mTLS"
@@ -66,10 +67,10 @@ def run() -> list[dict]:
     ]
 
 
-def batches() -> list[SealedBatch]:
+def batches(most: int = BATCHES) -> list[SealedBatch]:
     chance = random.Random(1)
     found = []
-    for sequence in range(1, BATCHES + 1):
+    for sequence in range(1, most + 1):
         began_ns = 1_764_000_000_000_000_000 + sequence * ROWS * 1_000_000_000
         rows = {
             f"bench/{topic}": (
@@ -84,19 +85,17 @@ def batches() -> list[SealedBatch]:
     return found
 
 
-async def mirror_s(port: int, pki: Path, folder: Path, sealed: list[SealedBatch]) -> float:
-    """Return the seconds in which the mirror brings the whole backlog to the region's broker."""
+def region_of(pki: Path, **options: object) -> schema.Region:
+    """Return a region on this machine whose broker's word counts."""
     files = pems(pki, "node")
-    region = schema.Region(
-        name="centre",
-        host="localhost",
-        port=port,
-        tls_ca=files["ca"],
-        tls_certificate=files["certificate"],
-        tls_key=files["key"],
-        acknowledge="broker",
-        in_flight_max=IN_FLIGHT,
+    settings = {"host": "localhost", "acknowledge": "broker", "in_flight_max": IN_FLIGHT, **options}
+    return schema.Region(
+        name="centre", tls_ca=files["ca"], tls_certificate=files["certificate"], tls_key=files["key"], **settings
     )
+
+
+async def drained_s(region: schema.Region, folder: Path, sealed: list[SealedBatch]) -> float:
+    """Return the seconds in which the mirror brings the whole backlog to the region's broker."""
     lane = schema.Lane(name=LANE, bytes_max=2 * sum(len(batch.data) for batch in sealed))
     options = schema.Spool(bytes_max=lane.bytes_max, lanes=(lane,))
     spool = Spool.open(Disk(), folder, options, NODE, (region,), 1)
@@ -112,7 +111,7 @@ async def mirror_s(port: int, pki: Path, folder: Path, sealed: list[SealedBatch]
             while not mirror.is_connected:  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0)
             started = time.perf_counter()
-            while spool.cursor(region.name, LANE) < BATCHES:  # noqa: ASYNC110  # nobody tells
+            while spool.cursor(region.name, LANE) < len(sealed):  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.005)
             seconds = time.perf_counter() - started
         status = mirror.status()
