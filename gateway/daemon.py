@@ -25,6 +25,7 @@ from gateway.config.material import read_material
 from gateway.disk import Disk
 from gateway.errors import ConfigError
 from gateway.flow import Flow
+from gateway.health import log as logs
 from gateway.health import opening
 from gateway.health.endpoint import StatusEndpoint
 from gateway.lock import only_one
@@ -77,13 +78,16 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        collecting = asyncio.create_task(collect(), name="collector")
+        helpers = [asyncio.create_task(collect(), name="collector")]
+        helpers.append(asyncio.create_task(logs.keep_telling(), name="log"))
         try:
             while self._next is not None:
                 self._config, self._next = self._next, None
+                logs.setup(self._config.log)
                 await self._run_flow()
         finally:
-            collecting.cancel()
+            for task in helpers:
+                task.cancel()
 
     async def _run_flow(self) -> None:
         assert self._config.node is not None

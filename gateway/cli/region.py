@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         return dead_letters.run(options, arguments)
     if arguments.action == "audit":
         return _audit(options, arguments)
-    log.setup()
+    log.setup(load(arguments.config).config.log)
     chance = random.Random(os.urandom(16))  # noqa: S311  # jitter is no secret
     asyncio.run(service.run(options, health, Disk(), Clock(), chance, _say_ready))
     return EX_OK

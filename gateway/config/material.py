@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gateway import redaction
 from gateway.errors import ConfigError
 from gateway.process.material import KEY_BYTES, Material, documents_of
 
@@ -47,6 +48,7 @@ def read_key(path: str) -> bytes:
 
 def _key(path: str) -> bytes:
     text = _read(path, _KEY_FILE_BYTES_MAX).strip()
+    redaction.learn(text)
     try:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError:

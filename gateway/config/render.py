@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from gateway import redaction
 from gateway.config import schema
 from gateway.config.options import options, tables
 from gateway.config.positions import dotted
@@ -102,6 +103,9 @@ _OPTIONAL_TABLES: Final = frozenset(
 )
 """Tables that the example file shows as comments only."""
 
+_OF_RECEIVERS: Final = frozenset({"receiver", "health", "log"})
+"""Tables that mean something where there is no `[node]`."""
+
 _GENERATED: Final = "made by `gateway config docs --write` from `gateway/config/schema`: change that, not this"
 
 _PREFACE: Final = f"""\
@@ -129,15 +133,13 @@ side needs only `[receiver]`. Unknown keys are faults. A file with faults is not
 def explain(loaded: Loaded) -> list[Effective]:
     """Return every value that the gateway works with, in the order of the reference, without tables that are absent."""
     config = loaded.config
-    parts = [
-        option for option in options(schema.Gateway) if config.node is not None or option.key in {"receiver", "health"}
-    ]
+    parts = [option for option in options(schema.Gateway) if config.node is not None or option.key in _OF_RECEIVERS]
     return [line for part in parts for line in _explained(loaded, part, getattr(config, part.attribute), (part.key,))]
 
 
 def _explained(loaded: Loaded, option: Option, value: object, place: Place) -> Iterator[Effective]:
     if option.section is None:
-        yield Effective(dotted(place), option.text(value), loaded.origin(place))
+        yield Effective(dotted(place), redaction.masked(option.text(value)), loaded.origin(place))
     elif isinstance(value, tuple):
         for number, one in enumerate(value):
             yield from _explained(loaded, option, one, (*place, number))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import msgspec
 
+from gateway import redaction
 from gateway.errors import LinkError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class StatusEndpoint:
 
     async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError):
-            writer.write(msgspec.json.encode(self._status()) + b"\n")
+            writer.write(msgspec.json.encode(redaction.masked_all(msgspec.to_builtins(self._status()))) + b"\n")
             async with asyncio.timeout(_WAIT_S):
                 await writer.drain()
         writer.close()

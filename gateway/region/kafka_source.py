@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from gateway import redaction
 from gateway.errors import CredentialError, GatewayError
 from gateway.transport import wire
 from gateway.transport.backoff import Backoff
@@ -224,6 +225,7 @@ def connection(options: schema.Receiver, credentials: Credentials) -> dict[str, 
     if kafka.password_file:
         try:
             password = Path(kafka.password_file).read_text("utf-8").rstrip("\r\n")
+            redaction.learn(password.encode())
         except (OSError, ValueError) as error:
             raise CredentialError(f"cannot read {kafka.password_file}: {error}") from error
     servers = [f"{options.host}:{options.usual_port}", *kafka.servers]

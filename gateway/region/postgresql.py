@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
+from gateway import redaction
 from gateway.errors import ContentError, StoreError
 from gateway.region.store import SCHEMA_VERSION, TABLES, Store, read_report
 
@@ -166,6 +167,7 @@ def _connect(options: schema.Postgresql) -> psycopg.Connection[tuple[Any, ...]]:
     if options.password_file:
         try:
             secret["password"] = Path(options.password_file).read_text("utf-8").rstrip("\r\n")
+            redaction.learn(secret["password"].encode())
         except (OSError, ValueError) as error:
             raise StoreError(f"cannot read {options.password_file}: {error}", path=options.password_file) from error
     connection = psycopg.connect(options.connect, **_SETTINGS, **secret)

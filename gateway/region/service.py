@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import BatchError, ContentError, StoreError
 from gateway.health import opening
+from gateway.health.log import keep_telling
 from gateway.health.pulse import Pulse
 from gateway.region import chosen, dead_letters, receiver
 from gateway.region.intake import Intake, Message
@@ -85,6 +86,7 @@ class Service:
             ]
             handing_on.append(group.create_task(self._redrive(), name="redrive"))
             handing_on.append(group.create_task(self._pulse.run(), name="pulse"))
+            handing_on.append(group.create_task(keep_telling(), name="log"))
             while not self._stopping:
                 if self._beats:
                     await self._answer_beats()

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from gateway import redaction
 from gateway.errors import CredentialError, LinkError
 from gateway.schemas import event
 from gateway.transport.https import HttpsLine
@@ -97,6 +98,7 @@ class SchemaRegistry:
         fields = {"Content-Type": _TYPE, "Accept": _TYPE}
         if self._options.username:
             secret = self._options.username.encode() + b":" + (self._password() or b"")
+            redaction.learn(secret)
             fields["Authorization"] = f"Basic {b64encode(secret).decode()}"
         return fields
 

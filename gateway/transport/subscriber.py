@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import mqtt5
 
+from gateway import redaction
 from gateway.errors import CredentialError, GatewayError, MalformedPacketError
 from gateway.transport import opening
 from gateway.transport.backoff import Backoff
@@ -175,8 +176,10 @@ def password_of(path: str) -> Callable[[], bytes | None]:
             return None
         try:
             with open(path, "rb") as file:  # noqa: PTH123  # one line of a small file
-                return file.readline().rstrip(b"\r\n")
+                password = file.readline().rstrip(b"\r\n")
         except OSError as error:
             raise CredentialError(f"cannot read the password file {path}: {error.strerror}") from error
+        redaction.learn(password)
+        return password
 
     return read

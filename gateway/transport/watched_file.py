@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gateway import redaction
 from gateway.errors import CredentialError
 
 if TYPE_CHECKING:
@@ -48,5 +49,7 @@ class WatchedFile(Generic[Secret]):
         found = self._path.stat()
         state = found.st_mtime_ns, found.st_size, found.st_ino
         if state != self._seen:
-            self._secret = self._parse(self._path.read_bytes())
+            data = self._path.read_bytes()
+            redaction.learn(data.strip())
+            self._secret = self._parse(data)
             self._seen, self._fault = state, ""

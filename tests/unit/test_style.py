@@ -31,6 +31,7 @@ LAYERS = (
         "flash",
         "medium",
         "pressure",
+        "redaction",
         "frame",
         "lock",
         "channel",
@@ -51,9 +52,9 @@ REGION_NEVER = {"ingest", "journal", "spool"}
 """The central side must run where there is no node."""
 
 PURE = re.compile(
-    r"(model|errors|ledger|frame|medium|pressure|plan|toll|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
+    r"(model|errors|ledger|redaction|frame|medium|pressure|plan|toll|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
     r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.(session|turns|weights|failover|budget|refusals|shipment)|events(\..+)?|region\.(receiver|reconcile|audit)"
-    r"|ingest\.pace|transport\.(wire|packets|backoff|address|windows|contract|http_signatures|webhook_requests|webhook_answers|webhook_options)|health\.(rates|listen|contract|attention|picture)|cli\.quantities)"
+    r"|ingest\.pace|transport\.(wire|packets|backoff|address|windows|contract|http_signatures|webhook_requests|webhook_answers|webhook_options)|health\.(rates|repeats|listen|contract|attention|picture)|cli\.quantities)"
 )
 IMPURE_MODULES = {"asyncio", "os", "socket", "ssl", "time", "random", "threading", "logging"}
 NAMES_NEVER = re.compile(r"(^|_)(utils?|common|helpers?|base|core|manager)(_|$)")

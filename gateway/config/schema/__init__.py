@@ -14,6 +14,7 @@ from msgspec import field
 from gateway.config.schema.amqp import Amqp
 from gateway.config.schema.health import Health
 from gateway.config.schema.kafka import Kafka, Registry
+from gateway.config.schema.log import Log
 from gateway.config.schema.nats import Nats
 from gateway.config.schema.node import Broker, Journal, Lane, Node, Pressure, Spool, thin_lane
 from gateway.config.schema.peer import Events, Peer
@@ -61,6 +62,7 @@ __all__ = [
     "Limit",
     "Line",
     "Link",
+    "Log",
     "Nats",
     "Node",
     "Parquet",
@@ -97,6 +99,7 @@ class Gateway(Section, frozen=True, kw_only=True):
     region: Annotated[tuple[Region, ...], option("The regions.")] = ()
     receiver: Annotated[Receiver | None, option("The central side.")] = None
     health: Annotated[Health, option("What supervisors ask.")] = field(default_factory=Health)
+    log: Annotated[Log, option("What the gateway says of itself.")] = field(default_factory=Log)
 
     @property
     def mirrored(self) -> tuple[Region, ...]:
