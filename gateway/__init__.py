@@ -24,7 +24,7 @@ The code in the order in which a message passes it:
     demo           a whole site and region on one machine, cut and killed, with the books at the end
 
     model, ledger  what flows, and where it may end
-    errors, clock, collector, disk, flash, medium, pressure, frame, lock, channel   what everything stands on
+    errors, clock, collector, disk, flash, medium, pressure, redaction, frame, lock, channel   what everything stands on
 
 Imports run from `cli` downwards, never back; `tests/unit/test_style.py` checks it.
 """

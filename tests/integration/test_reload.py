@@ -125,6 +125,22 @@ def test_what_cannot_be_used_is_refused_and_said(tmp_path: Path) -> None:
         assert site.status()["reloads"]["taken"] == 0
 
 
+def test_level_and_form_of_the_log_are_taken_up_by_a_reload(tmp_path: Path) -> None:
+    with at_work(tmp_path) as (site, _):
+        with site.configuration.open("a", encoding="utf-8") as file:
+            file.write('[log]\nformat = "text"\n')
+        assert reload(site)[0] == 0
+        connected(site)
+        lines = site.daemon.log().splitlines()
+        assert lines[0].startswith('{"time": ')
+        assert lines[-1].partition(" ")[2].startswith("info ")
+        before = site.daemon.log().count(": connected")
+        change(site, 'format = "text"', 'level = "error"')
+        assert reload(site)[0] == 0
+        connected(site)
+        assert site.daemon.log().count(": connected") == before
+
+
 def test_nothing_is_lost_while_the_configuration_changes_under_load(tmp_path: Path) -> None:
     with at_work(tmp_path) as (site, sensor):
         total = 0

@@ -36,7 +36,14 @@ class PahoSensor:
     back under a lock that its `publish` takes too.
     """
 
-    def __init__(self, port: int, client_id: str, version: int, tls: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        client_id: str,
+        version: int,
+        tls: dict[str, str] | None = None,
+        login: tuple[str, str] | None = None,
+    ) -> None:
         protocol = {4: paho.MQTTv311, 5: paho.MQTTv5}[version]
         self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
         self._client.max_inflight_messages_set(100)
@@ -46,6 +53,8 @@ class PahoSensor:
         self._done: deque[tuple[int, object]] = deque()
         self._waiting: dict[int, tuple[str, bytes]] = {}
         self.acknowledged: list[tuple[str, bytes]] = []
+        if login is not None:
+            self._client.username_pw_set(*login)
         if tls is not None:
             self._client.tls_set_context(client_context(tls["ca"], tls["certificate"], tls["key"]))
         self._client.connect("127.0.0.1" if tls is None else "localhost", port)
