@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import msgspec
 from aiohttp import web
 
+from gateway import redaction
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,7 +45,7 @@ class Kept(Generic[Made]):
 def routes(watched: Watched) -> web.RouteTableDef:
     """Return the pages about `watched`."""
     table = web.RouteTableDef()
-    status = Kept(lambda: msgspec.json.encode(watched.status()) + b"\n")
+    status = Kept(lambda: msgspec.json.encode(redaction.masked_all(msgspec.to_builtins(watched.status()))) + b"\n")
 
     @table.get("/healthz")
     async def healthz(_: web.Request) -> web.Response:

@@ -10,6 +10,11 @@ from gateway import redaction
 from gateway.redaction import MASK
 
 
+@pytest.fixture(autouse=True)
+def knowing_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(redaction, "_known", {})
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
