@@ -5,6 +5,8 @@
 #           Maven by apt where they are missing, and Kafka by Maven
 #   check   format, lint, types, generated pages
 #   bench   the budgets
+#   scale   time and memory from few to many series, readings and regions, as plots
+#   soak    two hours (HOURS) at a fixed rate with an uplink that is cut every five minutes
 #   faults  the long fault and crash tests, and power cuts of a virtual machine; needs root once, for its image
 #   docs    write the generated pages
 #   lock    pin the versions that are installed now
@@ -12,6 +14,7 @@
 
 PYTHON ?= python3
 KILLS ?= 20
+HOURS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -28,7 +31,7 @@ endef
 # Debian keeps these programs where the PATH of users does not look.
 export PATH := $(PATH):/usr/sbin:/sbin:/usr/local/sbin
 
-.PHONY: demo test check bench faults docs lock clean mosquitto rabbitmq kafka postgresql disks machine
+.PHONY: demo test check bench scale soak faults docs lock clean mosquitto rabbitmq kafka postgresql disks machine
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/run.stamp
@@ -45,6 +48,12 @@ check: $(VENV)/test.stamp
 
 bench: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql
 	$(BIN)/python -m benchmarks $(BENCH)
+
+scale: $(VENV)/bench.stamp mosquitto
+	$(BIN)/python -m benchmarks.scale $(SCALE)
+
+soak: $(VENV)/test.stamp mosquitto
+	$(BIN)/python -m benchmarks.soak --hours $(HOURS) $(SOAK)
 
 faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks machine
 	GATEWAY_LONG=1 GATEWAY_KILLS=$(KILLS) $(BIN)/pytest tests/faults tests/integration tests/image
@@ -72,6 +81,10 @@ $(VENV)/run.stamp: $(BIN)/python pyproject.toml requirements.lock
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
 	$(PIP) install --quiet -c requirements.lock -e '.[test]'
+	touch $@
+
+$(VENV)/bench.stamp: $(VENV)/test.stamp
+	$(PIP) install --quiet -c requirements.lock -e '.[bench]'
 	touch $@
 
 mosquitto:

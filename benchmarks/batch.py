@@ -1,14 +1,17 @@
 """How small batches are, and how fast they are sealed and decoded.
 
-Two inputs: a real day of a weather station (20 sensors, a row a minute, whole and under a deadband), and a random walk
-of 60 sensors with three fields and a jittering clock. Sizes are compared with two others of the same readings in the
-same run: NDJSON under zstd level 3, which is what a careful bridge would send, and bare pcodec columns (per table:
+Inputs: a real day of a weather station (20 sensors, a row a minute, whole and under a deadband), real days of a river
+gauge and minutes of accelerometers (`datasets`; left out, and said so, where they cannot be downloaded), and a random
+walk of 60 sensors with three fields and a jittering clock. Sizes are compared with others of the same readings in the
+same run: NDJSON under zstd level 3, which is what a careful bridge would send; bare pcodec columns (per table:
 topic index, time and value of each reading, each compressed alone, without a name, header or checksum, and with the
-columns that tables share counted once), which is about as small as general numbers get.
+columns that tables share counted once), which is about as small as general numbers get; and, without a budget, what
+else people send (`otherwise`). Other formats are given rows in the order of time, and wide tables where they have them.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 
 import msgspec
@@ -16,6 +19,8 @@ import numpy as np
 import zstandard
 from pcodec import ChunkConfig, standalone
 
+from benchmarks import datasets, otherwise
+from benchmarks.rows import row
 from gateway.batch import envelope
 from gateway.batch.decode import decode
 from tests.support.batches import open_batch
@@ -44,15 +49,11 @@ def run() -> list[dict]:
         for other, baseline, budget in (
             ("NDJSON + zstd-3", ndjson_bytes(sealed.data), "ratio <= 0.25"),
             ("bare pcodec columns", bare_bytes(sealed.data), "ratio <= 1.15"),
+            *((other, number, None) for other, number in otherwise.sizes(sealed.data).items()),
         ):
             what = f"size, {name}, against {other}"
             rows.append(row(what, size / batch.readings, "bytes/reading", baseline / batch.readings, budget))
     return rows
-
-
-def row(name: str, figure: float, unit: str, baseline: float | None, budget: str | None) -> dict:
-    ratio = figure / baseline if baseline else None
-    return {"name": name, "figure": figure, "unit": unit, "baseline": baseline, "ratio": ratio, "budget": budget}
 
 
 def budget_of_sealing(name: str) -> str | None:
@@ -61,11 +62,17 @@ def budget_of_sealing(name: str) -> str | None:
 
 
 def inputs() -> dict:
-    return {
+    found = {
         "random walk": open_batch(random_walk()),
         "weather": open_batch(weather()),
         "weather, deadband": open_batch(deadband(weather())),
     }
+    for name, make in (("river", datasets.water), ("motion", datasets.motion)):
+        try:
+            found[name] = open_batch(make(1000, 20_000 // {"river": 5, "motion": 9}[name]))
+        except RuntimeError as error:
+            print(f"left out: {name}: {error}", file=sys.stderr)
+    return found
 
 
 def random_walk(topics: int = 60, per_topic: int = 111) -> dict:

@@ -1,7 +1,8 @@
-"""Resident memory of the daemon with 500 series, everything connected, after a time under load.
+"""Resident memory of the daemon with 500 and with 100,000 series, everything connected, after a time under load.
 
-500 series are 167 topics of three fields. The load is 5,000 messages/s for `SECONDS`; the region is real (mTLS and
-receiver), so that the mirror's part is in the figure. The peak goes into the JSON too.
+A topic has three fields, so 500 series are 167 topics and 100,000 are 33,334; each series is remembered by a deadband.
+The load is 5,000 messages/s; the region is real (mTLS and receiver), so that the mirror's part is in the figure. With
+100,000 series each topic speaks three times. The peak goes into the JSON too.
 """
 
 from __future__ import annotations
@@ -9,45 +10,63 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.ingest import QUEUES, ROUTES, load
+from benchmarks.ingest import QUEUES, load
+from benchmarks.rows import row, sized
 from gateway.demo.pki import write_pki
 from tests.support.mosquitto import Mosquitto
 from tests.support.site import Site, region_tls
 
-TOPICS = 167
 RATE = 5000
-SECONDS = 20
+SIZES = {500: (167, 20, 80), 100_000: (33_334, 20, 250)}
+"""Topics, seconds, budget in MB, by series."""
 KB = 1000
+ROUTES = """
+[[route]]
+name = "bench"
+topics = ["bench/#"]
+lane = "telemetry"
+[route.sample.deadband]
+temperature = 0.02
+pressure = 0.02
+rpm = 10
+"""
 
 
 def run() -> list[dict]:
+    return [measured(series, *size) for series, size in SIZES.items()]
+
+
+def measured(series: int, topics: int, seconds: int, budget: int) -> dict:
+    """Return the row of one size."""
+    count = RATE * sized(seconds, 2)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_pki(folder / "pki")
         with (
             Mosquitto(folder / "local", **QUEUES) as local,
             Mosquitto(folder / "central", **region_tls(folder / "pki")) as central,
-            Site(folder, ROUTES, broker_port=local.port, region_port=central.port, pki=folder / "pki") as site,
+            Site(
+                folder,
+                ROUTES,
+                broker_port=local.port,
+                region_port=central.port,
+                pki=folder / "pki",
+                lane='linger = "1s"',
+            ) as site,
         ):
             site.receiver.start()
             site.daemon.start()
             idle = memory(site.daemon.pid)
-            load(local.port, TOPICS, RATE * SECONDS, RATE)
-            site.wait_received(RATE * SECONDS)
+            load(local.port, topics, count, RATE)
+            site.wait_received(count)
             loaded = memory(site.daemon.pid)
-    return [
-        {
-            "name": f"resident memory, 500 series, {RATE} messages/s",
-            "figure": loaded["VmRSS"],
-            "unit": "MB",
-            "baseline": None,
-            "ratio": None,
-            "budget": "figure <= 90",
-            "peak": loaded["VmHWM"],
-            "idle": idle["VmRSS"],
-            "seconds": SECONDS,
-        }
-    ]
+    return {
+        **row(f"resident memory, {series:,} series, {RATE:,} messages/s", loaded["VmRSS"], "MB"),
+        "budget": f"figure <= {budget}",
+        "peak": loaded["VmHWM"],
+        "idle": idle["VmRSS"],
+        "seconds": count / RATE,
+    }
 
 
 def memory(pid: int | str) -> dict[str, float]:

@@ -1,10 +1,11 @@
 """What the gateway's ingest is compared with: subscribers that do nothing, each in a process of its own.
 
-    python -m benchmarks.subscribers (null | aiomqtt) --port P --count N [--receive-maximum 2000]
+    python -m benchmarks.subscribers (null | aiomqtt | paho) --port P --count N [--receive-maximum 2000]
 
 `null` is the same codec under the same kind of protocol as the gateway, and acknowledges all that one read brought at
-once: nothing that keeps a message can be faster by its own merit. `aiomqtt` is the loop that its documentation shows.
-Both print `ready` when subscribed and, after N messages, one JSON object with `ended_at` on the shared monotonic clock.
+once: nothing that keeps a message can be faster by its own merit. `aiomqtt` and `paho` are the loops that their
+documentation shows. All print `ready` when subscribed and, after N messages, one JSON object with `ended_at` on the
+shared monotonic clock.
 """
 
 from __future__ import annotations
@@ -97,15 +98,37 @@ async def aiomqtt_loop(port: int, count: int, receive_maximum: int) -> float:
         return time.monotonic()
 
 
+async def paho_loop(port: int, count: int, receive_maximum: int) -> float:
+    """Return the time at which the last of `count` messages was handed to paho-mqtt's callback."""
+    properties = Properties(PacketTypes.CONNECT)
+    properties.ReceiveMaximum = receive_maximum
+    ended_at = 0.0
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+
+    def take(*_: object) -> None:
+        nonlocal count, ended_at
+        count -= 1
+        if count == 0:
+            ended_at = time.monotonic()
+            client.disconnect()
+
+    client.on_message = take
+    client.on_connect = lambda *_: client.subscribe(FILTER, qos=1)
+    client.on_subscribe = lambda *_: print("ready", flush=True)
+    client.connect("127.0.0.1", port, properties=properties)
+    client.loop_forever()
+    return ended_at
+
+
 def main() -> None:
-    """Run one of the two and report."""
+    """Run one of them and report."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("which", choices=("null", "aiomqtt"))
+    parser.add_argument("which", choices=("null", "aiomqtt", "paho"))
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--receive-maximum", type=int, default=2000)
     arguments = parser.parse_args()
-    run = {"null": null, "aiomqtt": aiomqtt_loop}[arguments.which]
+    run = {"null": null, "aiomqtt": aiomqtt_loop, "paho": paho_loop}[arguments.which]
     ended_at = asyncio.run(run(arguments.port, arguments.count, arguments.receive_maximum))
     print(json.dumps({"ended_at": ended_at}), flush=True)
 
