@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
+from gateway.workers import outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,8 @@ PAGE_BYTES: Final = 4096
 @contextlib.contextmanager
 def _reported(verb: str, file: Path | int) -> Iterator[None]:
     try:
-        yield
+        with outside():
+            yield
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "?")
         path = _path_of(file) if isinstance(file, int) else str(file)

@@ -25,6 +25,7 @@ import sqlite_utils
 from gateway.errors import StoreError
 from gateway.process.pipeline import KEY_INDEX_BITS, QUARANTINED_BYTES_MAX
 from gateway.process.topics import matches
+from gateway.workers import outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -101,7 +102,7 @@ class Quarantine:
         rows = [_values(one) for one in messages]
         try:
             self._connection = self._connection or self._opened()
-            with self._connection as connection:
+            with outside(), self._connection as connection:
                 connection.executemany(_INSERT, rows)
                 self._untrimmed += len(rows)
                 if self._untrimmed >= _TRIM_EVERY:

@@ -24,6 +24,7 @@ from psycopg import sql
 from gateway import redaction
 from gateway.errors import ContentError, StoreError
 from gateway.region.store import SCHEMA_VERSION, TABLES, Store, read_report
+from gateway.workers import outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -86,10 +87,11 @@ class PostgresqlStore(Store):
     def transaction(self) -> Iterator[Session]:
         """Commit what is done inside, durably, or nothing of it. Raises `StoreError`."""
         try:
-            connection = self._connected()
-            with connection.transaction():
-                self._db = Session(connection)
-                yield self._db
+            with outside():
+                connection = self._connected()
+                with connection.transaction():
+                    self._db = Session(connection)
+                    yield self._db
         except psycopg.DataError as error:
             self._forget()
             raise ContentError(f"PostgreSQL: {_said(error)}") from error

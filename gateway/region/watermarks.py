@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
 from gateway.region.store import SCHEMA_VERSION, TABLES, Store, read_report
+from gateway.workers import outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,9 +75,11 @@ class Watermarks(Store):
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit what is done inside, durably, or nothing of it; SQLite's errors become `StoreError`."""
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            with outside():
+                self._db.execute("BEGIN IMMEDIATE")
             yield self._db
-            self._db.execute("COMMIT")
+            with outside():
+                self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise StoreError(f"cannot commit to {self.path}: {error}", path=str(self.path)) from error
         finally:
