@@ -6,13 +6,19 @@ what options must be to each other is checked (`checks`), leaving out what rests
 nothing was found is a configuration returned.
 
 A fault is one line: file and line, dotted key, what was found, what is expected and what to write.
+
+An option that names a file may name a credential of systemd instead: "credential:NAME" is the file NAME in the folder
+that `CREDENTIALS_DIRECTORY` names. Tools that only ask a daemon need none of its secrets, so a name whose folder is not
+known is left as it stands, and is a fault only to who asks `to_start`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.config import schema
@@ -24,7 +30,6 @@ from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from gateway.config.options import Option
     from gateway.config.positions import Place
@@ -33,17 +38,35 @@ if TYPE_CHECKING:
 FILE_BYTES_MAX: Final = 1024 * 1024
 """A configuration of this size is a mistake, such as the path of a device or a log."""
 
+CREDENTIAL: Final = "credential:"
+"""What the name of a credential begins with, where a path may stand."""
+
+CREDENTIALS_FOLDER: Final = "CREDENTIALS_DIRECTORY"
+"""The variable in which systemd hands over the folder of a unit's credentials, systemd.exec(5)."""
+
+_CREDENTIAL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _SYNTAX_LINE: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _KNOWN_MAX: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that can be used, and where each value stands: `lines` maps place → line of `file`."""
+    """A configuration that can be used, and where each value stands: `lines` maps place → line of `file`.
+
+    `unknown` has a fault for each credential whose folder is not known.
+    """
 
     config: schema.Gateway
     file: str
     lines: Mapping[Place, int]
+    unknown: tuple[str, ...] = ()
+
+    def to_start(self) -> schema.Gateway:
+        """Return the configuration for whoever needs the files that it names. Raises `ConfigError`."""
+        if self.unknown:
+            hint = f"systemd sets {CREDENTIALS_FOLDER} for the unit's own commands; by hand, set it to the folder"
+            raise ConfigError(f"{self.file} names credentials, and nobody says where they are", self.unknown, hint=hint)
+        return self.config
 
     def origin(self, place: Place) -> str:
         """Return where the value at `place` comes from: "gateway.toml:12", or "default"."""
@@ -85,7 +108,7 @@ def parse(text: str, file: str, folder: Path) -> Loaded:
     if faults:
         count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError(f"{file} has {count}", faults)
-    return Loaded(config, file, reader.lines)
+    return Loaded(config, file, reader.lines, tuple(reader.unknown))
 
 
 def _syntax_fault(file: str, sentence: str) -> str:
@@ -114,6 +137,7 @@ class _Reader:
         self._folder = folder
         self._faults: list[tuple[int, str]] = []
         self._reported: set[Place] = set()
+        self.unknown: list[str] = []
 
     def report(self, place: Place, *others: Place, sentence: str) -> None:
         """Note a fault at `place`; where the file does not have it, the table around it or `others` give the line."""
@@ -165,7 +189,20 @@ class _Reader:
             self.report(place, sentence=str(error))
             return _stand_in(option)
         if option.path in schema.PATH_OPTIONS and value:
-            return str(self._folder / value)
+            return self._credential(value, place) if value.startswith(CREDENTIAL) else str(self._folder / value)
+        return value
+
+    def _credential(self, value: str, place: Place) -> str:
+        """Return the path of a credential, or `value` where its folder is not known."""
+        name, folder = value.removeprefix(CREDENTIAL), os.environ.get(CREDENTIALS_FOLDER, "")
+        if not _CREDENTIAL_NAME.fullmatch(name) or name in {".", ".."}:
+            sentence = f'found "{value}", expected the name of a credential of systemd, like "{CREDENTIAL}node.key"'
+            self.report(place, sentence=sentence)
+        elif folder:
+            return str(Path(folder) / name)
+        else:
+            where = f"{self._file}:{self._line(place)}"
+            self.unknown.append(f'{where}: {dotted(place)}: "{value}", and {CREDENTIALS_FOLDER} is not set')
         return value
 
     def _tables(self, option: Option, raw: list[object], place: Place) -> tuple[object, ...]:
