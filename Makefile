@@ -31,13 +31,13 @@ endef
 # Debian keeps these programs where the PATH of users does not look.
 export PATH := $(PATH):/usr/sbin:/sbin:/usr/local/sbin
 
-.PHONY: demo test check bench scale soak faults docs lock clean mosquitto rabbitmq kafka postgresql disks machine
+.PHONY: demo test check bench scale soak faults docs lock clean mosquitto rabbitmq kafka postgresql disks systemd machine
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/run.stamp
 	$(BIN)/gateway demo $(DEMO)
 
-test: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks check
+test: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks systemd check
 	$(BIN)/pytest
 
 check: $(VENV)/test.stamp
@@ -55,7 +55,7 @@ scale: $(VENV)/bench.stamp mosquitto
 soak: $(VENV)/test.stamp mosquitto
 	$(BIN)/python -m benchmarks.soak --hours $(HOURS) $(SOAK)
 
-faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks machine
+faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks systemd machine
 	GATEWAY_LONG=1 GATEWAY_KILLS=$(KILLS) $(BIN)/pytest tests/faults tests/integration tests/image
 
 docs: $(VENV)/run.stamp
@@ -110,7 +110,11 @@ disks:
 	@command -v mkfs.ext4 >/dev/null || { $(call apt,e2fsprogs); }
 	@command -v fusermount3 >/dev/null || { $(call apt,fuse3); }
 
+systemd:
+	@command -v systemd-analyze >/dev/null || { $(call apt,systemd); }
+
 machine:
+	@command -v systemd-nspawn >/dev/null || { $(call apt,systemd-container); }
 	@command -v qemu-system-x86_64 >/dev/null || { $(call apt,qemu-system-x86); }
 	@command -v debootstrap >/dev/null || { $(call apt,debootstrap); }
 	@command -v mkfs.ext4 >/dev/null || { $(call apt,e2fsprogs); }

@@ -10,6 +10,8 @@ The code in the order in which a message passes it:
     ingest         what the local broker sent → groups of messages, acknowledged after the journal has them
     journal        the log of inputs, group commit, checkpoints, replay
     recovery       a start: checkpoint and replay through the same pipeline
+    vitals         signs of life of every task and thread, for the supervisor's watchdog
+    obstacles      what a start on this box would stumble over
     trial          recorded input through a configuration that is not at work
     process        the deterministic pipeline: route, filter, sample, aggregate
     decode         payload → rows, one file per format
@@ -20,11 +22,12 @@ The code in the order in which a message passes it:
     spool          the durable ring: lanes of segments, a cursor per region
     mirror         a session per region: send, acknowledge, resend
     region         the central side: verify, de-duplicate, sink, acknowledge
-    health         status, rates, logs, the HTTP endpoint for supervisors
+    health         status, rates, logs; what a supervisor is told, and the HTTP endpoint for one that asks
     demo           a whole site and region on one machine, cut and killed, with the books at the end
 
     model, ledger  what flows, and where it may end
-    errors, clock, collector, disk, flash, medium, pressure, redaction, frame, lock, channel   what everything stands on
+    errors, clock, collector, disk, flash, medium, pressure, redaction, frame, lock, channel, workers
+                   what everything stands on
 
 Imports run from `cli` downwards, never back; `tests/unit/test_style.py` checks it.
 """

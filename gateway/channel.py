@@ -62,6 +62,16 @@ class Channel(Generic[Item]):
         """Whether everything that was put is finished."""
         return self._unfinished == 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a sender has to wait."""
+        return self.weight >= self.limit
+
+    @property
+    def finished(self) -> int:
+        """How many items are finished."""
+        return self.counts["put"] - self._unfinished
+
     def status(self) -> dict[str, object]:
         """Return name, weight, limit and counters."""
         return {"name": self.name, "weight": self.weight, "limit": self.limit, **self.counts}

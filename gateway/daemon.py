@@ -4,6 +4,9 @@ SIGTERM and SIGINT stop it: nothing more is taken in, what was taken in is commi
 checkpointed, and after `STOP_S` at most it ends anyway; the journal then makes good what was cut short. One daemon owns
 a state folder: a lock keeps a second one out.
 
+A supervisor (systemd) is told by `gateway.health.notify`: that input is taken in, whatever the regions do; what is
+going on; that a recovery takes long and gets on; and that every part is alive (`gateway.health.supervision`).
+
 SIGHUP lets it read its configuration again. One that cannot be used is refused as a whole, and the daemon goes on as
 it was. Else the flow is stopped and built anew in the same process: the broker keeps our session meanwhile, and routes
 that are the same go on with what they remember.
@@ -16,6 +19,7 @@ import logging
 import os
 import random
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +32,9 @@ from gateway.flow import Flow
 from gateway.health import log as logs
 from gateway.health import opening
 from gateway.health.endpoint import StatusEndpoint
+from gateway.health.notify import Notifier, Progress, taking_long
+from gateway.health.sentence import node_sentence
+from gateway.health.supervision import supervise
 from gateway.lock import only_one
 from gateway.recovery import Settings
 
@@ -71,6 +78,7 @@ class _Daemon:
         self._is_ending = False
         self._reloads = {"taken": 0, "refused": 0}
         self._refusal = ""
+        self._notifier = Notifier(os.environ, os.getpid())
 
     async def run(self) -> None:
         """Run until a signal to stop."""
@@ -91,8 +99,10 @@ class _Daemon:
 
     async def _run_flow(self) -> None:
         assert self._config.node is not None
-        with standing_still():
-            flow = Flow(self._config, Clock(), Disk(), random.Random(os.urandom(16)))  # noqa: S311  # jitter is no secret
+        progress = Progress()
+        with standing_still(), taking_long(self._notifier, "recovering", progress):
+            chance = random.Random(os.urandom(16))  # noqa: S311  # jitter is no secret
+            flow = Flow(self._config, Clock(), Disk(), chance, progress.step)
         _report(flow)
         try:
             watched = _Watched(flow, self._about)
@@ -106,7 +116,16 @@ class _Daemon:
 
     async def _until_stopped(self, flow: Flow) -> None:
         loop = asyncio.get_running_loop()
-        work = asyncio.create_task(flow.run(self._ready), name="flow")
+        ready = self._ready
+
+        def say_ready() -> None:
+            ready()
+            self._notifier.ready("takes input in")
+
+        work = asyncio.create_task(flow.run(say_ready), name="flow")
+        watching = asyncio.create_task(
+            supervise(self._notifier, flow.vitals.marks, lambda: node_sentence(flow.status())), name="supervision"
+        )
 
         def stop() -> None:
             flow.stop()
@@ -120,10 +139,12 @@ class _Daemon:
         except asyncio.CancelledError:
             log.warning("stopped with work left: the journal has it")
         finally:
+            watching.cancel()
             self._stop = lambda: None
 
     def _end(self) -> None:
         log.info("stopping")
+        self._notifier.stopping()
         self._is_ending, self._next = True, None
         self._stop()
 
@@ -140,6 +161,7 @@ class _Daemon:
         self._refusal = ""
         log.info("taking up the new configuration")
         if not self._is_ending:
+            self._notifier.reloading(time.monotonic_ns())
             self._next = config
             self._stop()
 

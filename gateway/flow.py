@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +53,8 @@ from gateway.spool.books import TakenIn
 from gateway.spool.lanes import Appended, Spool
 from gateway.transport.subscriber import Subscriber
 from gateway.upkeep import CHECKPOINT, RETRY_S, SPOOL, Upkeep
+from gateway.vitals import Threads, Vitals
+from gateway.workers import Workers
 
 if TYPE_CHECKING:
     import random
@@ -81,16 +82,26 @@ _NS: Final = 10**9
 
 
 class Flow:
-    """One node at work. Building it recovers what the last run left; `run` works until `stop` is called."""
+    """One node at work. Building it recovers what the last run left; `run` works until `stop` is called.
 
-    def __init__(self, config: schema.Gateway, clock: Clock, disk: Disk, chance: random.Random) -> None:
+    `progress` is called at each step of the recovery.
+    """
+
+    def __init__(
+        self,
+        config: schema.Gateway,
+        clock: Clock,
+        disk: Disk,
+        chance: random.Random,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
         assert config.node is not None
         self._config = config
         self._clock = clock
         self._started_ns = clock.monotonic_ns()
-        self._writer = ThreadPoolExecutor(1, "writer")
-        self._encoder = ThreadPoolExecutor(1, "encode")
-        self._readers = ThreadPoolExecutor(2, "spool-read")
+        self._writer = Workers(1, "writer")
+        self._encoder = Workers(1, "encode")
+        self._readers = Workers(2, "spool-read")
         self._boot = clock.boot_id()
         self._rates = Rates()
         self.pulse = Pulse(self._writer)
@@ -109,6 +120,7 @@ class Flow:
         recovery = Recovery(
             disk, clock, folder / "journal", self.checkpoints, self.spool, self.quarantine, material.keys
         )
+        recovery.progress = progress
         self._settings = Settings.of(config, material)
         self.recovered = recovery.run(self._settings)
         self.pipeline = self.recovered.pipeline
@@ -128,17 +140,7 @@ class Flow:
         self.intake = Intake(
             limits, lambda: self.inputs.weight, self.pace, self._patience_s, has_urgent=self.pipeline.has_urgent
         )
-        self.committer = Committer(
-            self.journal,
-            self.intake,
-            self.inputs,
-            self.timeline,
-            self._writer,
-            self.upkeep,
-            lambda: self.pipeline.deadline,
-            self.pace,
-        )
-        self.committer.pressure = lambda: self.pressure.words
+        self.committer = self._committer()
         self._chance = chance
         self.subscriber = Subscriber(
             subscriber_options(config, self.recovered.former_filters),
@@ -149,6 +151,7 @@ class Flow:
         box = Box(node, folder, config.spool.lanes, self.spool, disk, clock, self._readers, chance)
         self.mirrors = [MirrorDriver(region, config.standbys(region.name), box) for region in config.mirrored]
         self._windows_opened = 0
+        self.vitals = self._vitals()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until `stop`; `ready` is called when input is taken in, whatever the regions do."""
@@ -194,6 +197,27 @@ class Flow:
         self.journal.close()
         self.spool.close()
         self.quarantine.close()
+
+    def _committer(self) -> Committer:
+        committer = Committer(
+            self.journal,
+            self.intake,
+            self.inputs,
+            self.timeline,
+            self._writer,
+            self.upkeep,
+            lambda: self.pipeline.deadline,
+            self.pace,
+        )
+        committer.pressure = lambda: self.pressure.words
+        return committer
+
+    def _vitals(self) -> Vitals:
+        threads = Threads(self._writer, self._encoder, self._readers)
+        channels = self.inputs, self.sealed
+        vitals = Vitals(threads, self.intake, self.journal, channels, self.subscriber, self.upkeep, self.mirrors)
+        vitals.applied, vitals.refusing = lambda: self._applied, lambda: self._refusing
+        return vitals
 
     def _trim(self) -> bool | None:
         """Let the journal go back to the newest checkpoint only, on a full disk; say whether that frees anything.

@@ -30,7 +30,7 @@ from gateway.spool.format import Position
 from gateway.spool.lanes import Appended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from gateway.clock import Clock
@@ -138,7 +138,7 @@ class Recovered:
 
 
 class Recovery:
-    """The stores that a start reads."""
+    """The stores that a start reads. `progress` is called for each entry of the journal."""
 
     def __init__(
         self,
@@ -159,6 +159,7 @@ class Recovery:
         self._keys = keys
         self._boot = clock.boot_id()
         self._settings: Settings
+        self.progress: Callable[[], None] = lambda: None
 
     def run(self, settings: Settings) -> Recovered:
         """Return a pipeline under `settings` that has seen all journaled input."""
@@ -174,6 +175,7 @@ class Recovery:
                 self._begin_epoch(recovered, position, "the journal has lost acknowledged input")
             for output in pipeline.apply(entry, position):
                 self._absorb(output, recovered)
+            self.progress()
             recovered.position = position + 1
             recovered.at = max(recovered.at, entry.at)
             recovered.wall_ns = entry.wall_ns

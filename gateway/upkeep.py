@@ -73,11 +73,13 @@ class Upkeep:
         self._began_at = now()
         spool.note_space(is_low=False, may_give=False)
         self.medium = Medium(config.spool.free_bytes_min)
+        self.looks = self.thin_looks = 0
 
     async def run(self) -> None:
         """Work until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
+            self.looks += 1
             try:
                 free_bytes = await loop.run_in_executor(self._writer, self._look)
                 self._say(self.medium.looked(free_bytes))
@@ -101,6 +103,7 @@ class Upkeep:
         """
         loop = asyncio.get_running_loop()
         while True:
+            self.thin_looks += 1
             run = self._spool.thinning(unsent()) if self.medium.takes_writes else None
             if run is None:
                 await asyncio.sleep(THIN_S)

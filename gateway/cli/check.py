@@ -1,14 +1,22 @@
-"""`gateway check`: whether a configuration can be used."""
+"""`gateway check`: whether a configuration can be used; with `--start` also whether this box lets it.
+
+What would keep the daemon from starting ends it with the code of a faulty configuration; what it would start with all
+the same is told as a warning, so that a unit may run this before each start.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli import EX_OK
+from gateway.clock import Clock
 from gateway.config.load import load
 from gateway.config.material import read_material
 from gateway.config.units import size_text
+from gateway.errors import ConfigError
+from gateway.obstacles import obstacles
 from gateway.recovery import Settings
 
 if TYPE_CHECKING:
@@ -20,16 +28,31 @@ if TYPE_CHECKING:
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the configuration file")
+    told = "look also at what a start on this box needs: folders, files of TLS and passwords, packages"
+    parser.add_argument("--start", action="store_true", help=told)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what the file sets up; its faults end it as `ConfigError`."""
-    config = load(arguments.config).config
+    config = load(arguments.config).to_start()
     material = read_material(config.route)
     if config.node is not None:
         Settings.of(config, material).pipeline(1, material.keys)
+    if arguments.start:
+        _look_around(config)
     print(f"{arguments.config}: ok, {summary(config)}")
     return EX_OK
+
+
+def _look_around(config: schema.Gateway) -> None:
+    """Print what a start would suffer from; raise `ConfigError` with what would end it."""
+    found = obstacles(config, Clock())
+    for one in found:
+        if not one.stops:
+            print(f"warning: {one.sentence}", file=sys.stderr)
+    ending = tuple(one.sentence for one in found if one.stops)
+    if ending:
+        raise ConfigError("the gateway cannot start here", ending, hint="correct this, then start it again")
 
 
 def summary(config: schema.Gateway) -> str:

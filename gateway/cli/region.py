@@ -51,7 +51,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the action says."""
-    options, health = _receiver(arguments.config)
+    options, health = _receiver(arguments.config, is_to_start=arguments.action == "run")
     if arguments.action == "status":
         report = chosen.report(options)
         print(msgspec.json.encode(report).decode() if arguments.json else table(report))
@@ -126,8 +126,9 @@ def _cells(lane: LaneReport) -> list[str]:
     ]
 
 
-def _receiver(path: Path) -> tuple[schema.Receiver, schema.Health]:
-    config = load(path).config
+def _receiver(path: Path, *, is_to_start: bool) -> tuple[schema.Receiver, schema.Health]:
+    loaded = load(path)
+    config = loaded.to_start() if is_to_start else loaded.config
     options = config.receiver
     if options is None:
         raise ConfigError(f"{path}: has no [receiver]", hint="`gateway run` runs a [node]")

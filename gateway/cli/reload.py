@@ -32,10 +32,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Tell the daemon, and wait until it has taken the file up or refused it."""
-    config = load(arguments.config).config
+    loaded = load(arguments.config)
+    config = loaded.config
     if config.node is None:
         raise ConfigError(f"{arguments.config}: has no [node]", hint="a receiver is restarted")
-    read_material(config.route)
+    if not loaded.unknown:  # else only the daemon can read what the file names
+        read_material(config.route)
     socket = config.node.socket_path
     before = ask(socket)
     os.kill(before["pid"], signal.SIGHUP)

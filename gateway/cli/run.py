@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _configuration(path: Path) -> schema.Gateway:
-    config = load(path).config
+    config = load(path).to_start()
     if config.node is None:
         raise ConfigError(f"{path}: has no [node]", hint="`gateway region run` runs a [receiver]")
     return config

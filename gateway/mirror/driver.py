@@ -54,12 +54,13 @@ class Box(NamedTuple):
 
 
 class MirrorDriver:
-    """The mirror of one region; `standbys` are in order of preference."""
+    """The mirror of one region; `standbys` are in order of preference. `looks` counts its own upkeep."""
 
     def __init__(self, region: schema.Region, standbys: Sequence[schema.Region], box: Box) -> None:
         self.name = region.name
         self.is_required = region.required
         self._readers = box.readers
+        self.looks = 0
         self._next_attempt_at = 0.0
         self._places = [Place(one, box.node, box.chance) for one in (region, *standbys)]
         self._failover = Failover(len(self._places), region.failover_after_ns, region.hold_down_ns, box.chance)
@@ -119,6 +120,11 @@ class MirrorDriver:
     def is_away(self) -> bool:
         """Whether there is no link although there might be one."""
         return not self.is_connected and self._may_connect()
+
+    @property
+    def sending(self) -> int | None:
+        """A count that rises with what is sent; None while there is no link, nothing to send, or the line is busy."""
+        return None if self._sender.is_waiting else self._sender.turns
 
     @property
     def windows_opened(self) -> int:
@@ -181,6 +187,7 @@ class MirrorDriver:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK_S)
+            self.looks += 1
             self._allowance.look()
             if self._allowance.is_due:
                 await loop.run_in_executor(self._readers, self._allowance.save)

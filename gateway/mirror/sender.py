@@ -58,7 +58,10 @@ class _Loaded(NamedTuple):
 
 
 class Sender:
-    """The work for one region, on one link after the other. While `is_held` nothing new is sent."""
+    """The work for one region, on one link after the other. While `is_held` nothing new is sent.
+
+    `turns` counts what was looked for to send; it stands still while `is_waiting`: for a link, the line, or work.
+    """
 
     def __init__(
         self,
@@ -71,6 +74,8 @@ class Sender:
         readers: Executor,
     ) -> None:
         self.is_held = False
+        self.is_waiting = True
+        self.turns = 0
         self.work = asyncio.Event()
         self.counts = {"sent_bytes": 0, "not_understood": 0, "other_group": 0}
         self._name = region.name
@@ -99,7 +104,11 @@ class Sender:
                 if wanted is None:
                     await self._wait_for_work()
                     continue
-                loaded = await self._load(wanted, place)
+                self.turns, self.is_waiting = self.turns + 1, False
+                try:
+                    loaded = await self._load(wanted, place)
+                finally:
+                    self.is_waiting = True
                 if loaded is not None and self._session.sending(wanted.lane, *loaded[1:4]):
                     self._session.charge(wanted, loaded.size)
                     self._allowance.budget.spend(wanted.lane, loaded.size, time.monotonic_ns())

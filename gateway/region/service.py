@@ -15,21 +15,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
+import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import BatchError, ContentError, StoreError
 from gateway.health import opening
 from gateway.health.log import keep_telling
+from gateway.health.notify import EXTENSION_S, Notifier
 from gateway.health.pulse import Pulse
+from gateway.health.sentence import receiver_sentence
+from gateway.health.supervision import supervise
 from gateway.region import chosen, dead_letters, receiver
 from gateway.region.intake import Intake, Message
 from gateway.transport import wire
+from gateway.workers import HANG_S, Workers
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     import mqtt5
 
@@ -60,7 +65,7 @@ class Service:
     def __init__(self, options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random) -> None:
         self._options = options
         self._store = chosen.store(options)
-        self._worker = ThreadPoolExecutor(1, "region")
+        self._worker = Workers(1, "region")
         self._pulse = Pulse(self._worker)
         self._behind = chosen.behind(options, self._store, self._worker, disk, clock, chance)
         self._sinks = [*chosen.sinks(options, disk, clock), *(one.outbox for one in self._behind)]
@@ -118,6 +123,15 @@ class Service:
         if self._fault:
             return f"nothing can be committed: {self._fault}"
         return "" if self._subscriber.is_connected else "not connected to the region's broker"
+
+    def marks(self) -> dict[str, Hashable | None]:
+        """Return what changes while each part gets on; a database or a disk that hangs or refuses is waited for."""
+        jobs = self._worker.in_hand().values()
+        is_held = bool(self._fault) or self._worker.outside_s(time.monotonic()) >= HANG_S
+        return {
+            "thread region": next(iter(jobs), None),
+            "intake": self.counts["groups"] if self._waiting and not is_held else None,
+        }
 
     def close(self) -> None:
         """Let go of threads and files; after `run` has ended."""
@@ -303,18 +317,31 @@ async def run(
     """
     opening.check(health)
     watched = _Watched(options.name)
+    notifier = Notifier(os.environ, os.getpid())
     async with opening.endpoint(health, watched):
-        watched.service = service = await _opened(options, disk, clock, chance, watched)
-        await _run(service, ready)
+        watched.service = service = await _opened(options, disk, clock, chance, watched, notifier)
+        await _run(service, ready, notifier)
 
 
-async def _run(service: Service | Stream, ready: Callable[[], None]) -> None:
+async def _run(service: Service | Stream, ready: Callable[[], None], notifier: Notifier) -> None:
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        notifier.stopping()
+        service.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, service.stop)
+        loop.add_signal_handler(number, stop)
+    # To a supervisor a receiver is ready when it is at work: a broker that is away is waited for without a restart.
+    notifier.ready("at work")
+    watching = asyncio.create_task(
+        supervise(notifier, service.marks, lambda: receiver_sentence(service.counts, service.unready())),
+        name="supervision",
+    )
     try:
         await service.run(ready)
     finally:
+        watching.cancel()
         service.close()
     log.info(
         "stopped after %(messages)d messages and %(readings)d readings in %(groups)d commits, %(shed)d shed",
@@ -343,7 +370,12 @@ class _Watched:
 
 
 async def _opened(
-    options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random, watched: _Watched
+    options: schema.Receiver,
+    disk: Disk,
+    clock: Clock,
+    chance: random.Random,
+    watched: _Watched,
+    notifier: Notifier,
 ) -> Service | Stream:
     while True:
         try:
@@ -356,4 +388,5 @@ async def _opened(
             if error.fault != watched.fault:
                 log.error("the receiver cannot start yet, it tries again by itself: %s", error)  # noqa: TRY400
             watched.fault = error.fault
+            notifier.busy(f"waits for its store: {error.fault}", EXTENSION_S)
         await asyncio.sleep(_RETRY_S)

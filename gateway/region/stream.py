@@ -39,7 +39,7 @@ from gateway.transport.backoff import Backoff
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from confluent_kafka import KafkaError
     from confluent_kafka import Message as Record
@@ -146,6 +146,10 @@ class Stream:
     def unwell(self) -> str:
         """Return nothing: what fails is begun anew by itself."""
         return ""
+
+    def marks(self) -> dict[str, Hashable | None]:
+        """Return nothing: all that its thread does is to wait for Kafka, with bounds of its own."""
+        return {}
 
     def unready(self) -> str:
         """Return why nothing is taken in now; empty when it is."""

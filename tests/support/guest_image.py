@@ -148,6 +148,13 @@ def make_disk(path: Path, size: int, tree: Path | None = None) -> None:
 def make_program_disk(path: Path, files: Path) -> None:
     """Make the disk that the guest's `init` comes from: `files`, and what `python3 -m gateway` needs."""
     packages = files / "packages"
+    copy_packages(packages)
+    compileall.compile_dir(packages, quiet=1, workers=1)
+    make_disk(path, PROGRAM_BYTES, files)
+
+
+def copy_packages(packages: Path) -> None:
+    """Copy the gateway of this checkout and the packages that it runs with to a folder."""
     for name in sorted(_needed("edge-gateway")):
         for file in importlib.metadata.files(name) or ():
             target = packages / file
@@ -156,8 +163,6 @@ def make_program_disk(path: Path, files: Path) -> None:
                 shutil.copy2(file.locate(), target)
     source = Path(gateway.__file__).parent
     shutil.copytree(source, packages / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
-    compileall.compile_dir(packages, quiet=1, workers=1)
-    make_disk(path, PROGRAM_BYTES, files)
 
 
 def _needed(name: str) -> Iterator[str]:

@@ -35,13 +35,14 @@ LAYERS = (
         "frame",
         "lock",
         "channel",
+        "workers",
         "config.schema",
         "config.section",
     },
     {"decode", "schemas", "process", "batch", "events", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
     {"recovery", "upkeep"},
-    {"trial", "survey", "toll", "plan"},
+    {"trial", "survey", "toll", "plan", "obstacles", "vitals"},
     {"flow"},
     {"daemon", "demo"},
     {"cli", "__main__"},
@@ -54,7 +55,7 @@ REGION_NEVER = {"ingest", "journal", "spool"}
 PURE = re.compile(
     r"(model|errors|ledger|redaction|frame|medium|pressure|plan|toll|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
     r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.(session|turns|weights|failover|budget|refusals|shipment)|events(\..+)?|region\.(receiver|reconcile|audit)"
-    r"|ingest\.pace|transport\.(wire|packets|backoff|address|windows|contract|http_signatures|webhook_requests|webhook_answers|webhook_options)|health\.(rates|repeats|listen|contract|attention|picture)|cli\.quantities)"
+    r"|ingest\.pace|transport\.(wire|packets|backoff|address|windows|contract|http_signatures|webhook_requests|webhook_answers|webhook_options)|health\.(rates|repeats|listen|contract|attention|picture|sentence|standstill)|cli\.quantities)"
 )
 IMPURE_MODULES = {"asyncio", "os", "socket", "ssl", "time", "random", "threading", "logging"}
 NAMES_NEVER = re.compile(r"(^|_)(utils?|common|helpers?|base|core|manager)(_|$)")

@@ -1,0 +1,84 @@
+"""The signs of life of a node: for each task and thread something that changes while it gets on.
+
+`gateway.health.standstill` judges them. None stands where there is nothing to do, and where waiting is what the rules
+ask for: a disk that hangs or refuses, a ring that refuses, a region or a broker that is away, a stage behind that is
+full and has a mark of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.workers import HANG_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from gateway.channel import Channel
+    from gateway.ingest.intake import Intake
+    from gateway.journal.writer import JournalWriter
+    from gateway.mirror.driver import MirrorDriver
+    from gateway.transport.subscriber import Subscriber
+    from gateway.upkeep import Upkeep
+    from gateway.workers import Workers
+
+
+class Threads(NamedTuple):
+    """The pools of a node."""
+
+    writer: Workers
+    encoder: Workers
+    readers: Workers
+
+
+class Vitals:
+    """The parts that are looked at. `applied` tells how far the pipeline is, `refusing` which lane refuses."""
+
+    def __init__(
+        self,
+        threads: Threads,
+        intake: Intake,
+        journal: JournalWriter,
+        channels: tuple[Channel[Any], Channel[Any]],
+        subscriber: Subscriber,
+        upkeep: Upkeep,
+        mirrors: Sequence[MirrorDriver],
+    ) -> None:
+        self._threads = threads
+        self._intake = intake
+        self._journal = journal
+        self._inputs, self._sealed = channels
+        self._subscriber = subscriber
+        self._upkeep = upkeep
+        self._mirrors = mirrors
+        self.applied: Callable[[], int] = lambda: 0
+        self.refusing: Callable[[], str] = str
+
+    def marks(self) -> dict[str, Hashable | None]:
+        """Return part → mark."""
+        threads, now_s = self._threads, time.monotonic()
+        is_writer_held = threads.writer.outside_s(now_s) >= HANG_S
+        is_reader_held = threads.readers.outside_s(now_s) >= HANG_S
+        is_held = is_writer_held or not self._upkeep.medium.takes_writes or bool(self.refusing())
+        marks: dict[str, Hashable | None] = {
+            f"thread {pool.name} {number}": job
+            for pool in threads
+            for number, job in enumerate(job for _, job in sorted(pool.in_hand().items()))
+        }
+        marks["subscriber"] = None if self._subscriber.is_connected else self._subscriber.last_connection
+        marks["committer"] = None if is_held or not self._is_commit_due() else self._journal.counts["commits"]
+        is_behind = not self._inputs.is_idle and not self._sealed.is_full
+        marks["pipeline"] = (self.applied(), threads.encoder.begun) if is_behind and not is_held else None
+        marks["spool"] = None if is_held or self._sealed.is_idle else self._sealed.finished
+        marks["upkeep"] = None if is_writer_held else self._upkeep.looks
+        marks["thin"] = None if is_writer_held or is_reader_held else self._upkeep.thin_looks
+        for mirror in self._mirrors:
+            marks[f"mirror {mirror.name}"] = None if is_reader_held else mirror.looks
+            marks[f"sender {mirror.name}"] = None if is_reader_held else mirror.sending
+        return marks
+
+    def _is_commit_due(self) -> bool:
+        """Say whether a group should be with the journal by now, and has room behind it."""
+        return self._intake.wait_s(asyncio.get_running_loop().time()) == 0.0 and not self._inputs.is_full
