@@ -244,8 +244,10 @@ class MirrorDriver:
             return
         self._failover.does_not_work(now_ns)
         wait_s = ended.place.backoff.next_wait_s(ended.up_s)
-        if self._failover.is_overdue(now_ns):
-            self._failover.go_on(now_ns)
+        overdue_ns = self._failover.overdue_in_ns(now_ns)
+        if overdue_ns is not None and overdue_ns <= wait_s * _NS:  # no wait before an attempt holds up a standby
+            await asyncio.sleep(overdue_ns / _NS)
+            self._failover.go_on(now_ns + overdue_ns)
             log.warning(
                 "region %s: %s does not work, %s carries the mirror", self.name, ended.place.name, self._active.name
             )

@@ -43,9 +43,15 @@ class Failover:
         if self._failing_since is None:
             self._failing_since = now_ns
 
+    def overdue_in_ns(self, now_ns: int) -> int | None:
+        """Return how long until another place is to have its turn; None while the active one works or is alone."""
+        if self._places == 1 or self._failing_since is None:
+            return None
+        return max(0, self._failing_since + self._after_ns - now_ns)
+
     def is_overdue(self, now_ns: int) -> bool:
         """Whether another place is to have its turn."""
-        return self._places > 1 and self._failing_since is not None and now_ns - self._failing_since >= self._after_ns
+        return self.overdue_in_ns(now_ns) == 0
 
     def go_on(self, now_ns: int) -> None:
         """Let the next place carry the mirror."""

@@ -137,3 +137,19 @@ async def test_without_any_place_each_is_tried_in_turn_until_one_is_there(tmp_pa
             await until(lambda: int(str(status(node)["failovers"])) >= 2, "both had their turn")
             west.start()
             await until(lambda: node.has_all("east"), "the standby has all")
+
+
+async def test_no_wait_before_the_next_attempt_holds_up_the_standby(tmp_path: Path, pki: Path) -> None:
+    hour_ns = 3600 * SECOND_NS
+    with (
+        Mosquitto(tmp_path / "east", **region_tls(pki)) as east,
+        Mosquitto(tmp_path / "west", **region_tls(pki)) as west,
+    ):
+        east.stop()
+        times = {"failover_after_ns": SECOND_NS, "backoff_min_ns": hour_ns, "backoff_max_ns": hour_ns}
+        here = region(pki, east.port, "east", acknowledge="broker", **times)
+        node = Node(tmp_path, here, region(pki, west.port, "west", failover_for="east", acknowledge="broker"))
+        async with node.running():
+            node.append(5)
+            await until(lambda: node.has_all("east"), "the standby has all")
+            assert status(node)["place"] == "west"

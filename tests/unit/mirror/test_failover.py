@@ -70,3 +70,14 @@ def test_a_single_place_is_never_left() -> None:
 def test_nodes_hold_a_place_down_for_different_times_within_bounds(seed: int) -> None:
     one = failover(seed=seed)
     assert HOLD_DOWN_NS <= one.hold_down_ns <= HOLD_DOWN_NS * 3 // 2
+
+
+def test_who_waits_knows_when_another_place_is_to_have_its_turn() -> None:
+    alone, two = Failover(1, 10, 5, random.Random(1)), Failover(2, 10, 5, random.Random(1))
+    for one in (alone, two):
+        assert one.overdue_in_ns(0) is None
+        one.does_not_work(100)
+    assert alone.overdue_in_ns(1000) is None
+    assert [two.overdue_in_ns(at) for at in (100, 109, 110, 500)] == [10, 1, 0, 0]
+    two.works()
+    assert two.overdue_in_ns(500) is None
