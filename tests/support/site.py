@@ -39,7 +39,8 @@ class Reading(NamedTuple):
 class Program:
     """One of our own programs: started, stopped and killed as often as a test likes.
 
-    `prefix` stands before its command line from the next start on, for example a tracer that becomes it.
+    `prefix` stands before its command line from the next start on, for example a tracer that becomes it; `environment`
+    takes the place of ours.
     """
 
     def __init__(self, folder: Path, name: str, arguments: Sequence[str]) -> None:
@@ -48,6 +49,7 @@ class Program:
         self._arguments = arguments
         self._starts = 0
         self.prefix: tuple[str, ...] = ()
+        self.environment: dict[str, str] | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -61,7 +63,9 @@ class Program:
         assert self.process is None, f"{self._name} runs already"
         self._starts += 1
         with self._path("out").open("wb") as out, self._path("err").open("wb") as err:
-            self.process = subprocess.Popen([*self.prefix, PROGRAM, *self._arguments], stdout=out, stderr=err)
+            self.process = subprocess.Popen(
+                [*self.prefix, PROGRAM, *self._arguments], stdout=out, stderr=err, env=self.environment
+            )
 
     def start(self, timeout_s: float = READY_S) -> None:
         """Start the program and wait until it says `ready`."""
@@ -131,6 +135,7 @@ class Site:
         lane: str = 'linger = "100ms"',
     ) -> None:
         self.folder = folder
+        self.broker_port = broker_port
         self.state = folder / "node"
         self.socket = self.state / "gateway.sock"
         self.region_state = folder / "region"
