@@ -17,7 +17,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import BatchError, GatewayError, LinkError, first_of
-from gateway.mirror.place import STABLE_S
 from gateway.transport import wire
 from gateway.transport.contract import Beating, Metered
 
@@ -41,6 +40,7 @@ PROBE_S: Final = 10.0
 """Longest wait for the answer of a place that is to carry the mirror again."""
 LOOK_S: Final = 1.0
 """Time between two looks at whether the place works."""
+_NS: Final = 10**9
 
 
 class _OnPurpose(Exception):  # noqa: N818  # not an error
@@ -161,7 +161,7 @@ class Carrier:
             now_ns = time.monotonic_ns()
             if self._session.in_flight or self.place.hearing.is_silent(now_ns):
                 self._failover.does_not_work(now_ns)
-            elif time.monotonic() - self.place.connected_at >= STABLE_S:
+            elif time.monotonic() - self.place.connected_at >= self._failover.stable_ns / _NS:
                 self._failover.works()
             if self._failover.is_overdue(now_ns):
                 raise LinkError("it acknowledges nothing, and a standby is to have its turn")

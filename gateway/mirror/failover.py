@@ -12,10 +12,13 @@ Invariant: with a single place nothing ever changes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import random
+
+STABLE_NS: Final = 30 * 10**9
+"""Time a link must be up with nothing in flight to count as working; half of `after_ns` where that is less."""
 
 
 class Failover:
@@ -24,6 +27,7 @@ class Failover:
     def __init__(self, places: int, after_ns: int, hold_down_ns: int, chance: random.Random) -> None:
         self._places = places
         self._after_ns = after_ns
+        self.stable_ns = min(STABLE_NS, after_ns // 2)
         self.hold_down_ns = round(hold_down_ns * chance.uniform(1.0, 1.5))
         self.active = 0
         self._failing_since: int | None = None

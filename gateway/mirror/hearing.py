@@ -1,8 +1,8 @@
 """Whether the receiver behind a place is heard. Pure.
 
-A receiver is asked for a word (a heartbeat) when it has said nothing for `heartbeat_ns`. One that has answered before
-and owes an answer for longer than `answer_ns` is **silent**. One that never answered is of a kind that does not, or its
-broker permits no heartbeats: nothing is concluded from that.
+A receiver is asked for a word (a heartbeat) on each new link, and when it has said nothing for `heartbeat_ns`. One that
+has answered before and owes an answer for longer than `answer_ns` is **silent**. One that never answered is of a kind
+that does not, or its broker permits no heartbeats: nothing is concluded from that.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ class Hearing:
         self.answers = False
         self._answer_ns = min(ANSWER_NS, heartbeat_ns)
         self._heard_ns: int | None = None
-        self._asked_ns: int | None = None
+        self._last_ns: int | None = None
         self._owed_since: int | None = None
 
     def wait_ns(self, now_ns: int) -> int:
         """Return how long the receiver need not be asked."""
-        last = max((at for at in (self._heard_ns, self._asked_ns) if at is not None), default=None)
-        return 0 if last is None else max(0, last + self.heartbeat_ns - now_ns)
+        return 0 if self._last_ns is None else max(0, self._last_ns + self.heartbeat_ns - now_ns)
 
     def asked(self, now_ns: int) -> None:
         """Note that the receiver is asked for a word."""
-        self._asked_ns = now_ns
+        self._last_ns = now_ns
         if self._owed_since is None:
             self._owed_since = now_ns
 
     def heard(self, now_ns: int, *, is_answer: bool) -> None:
         """Note a word of the receiver; any word shows that it is there."""
-        self._heard_ns, self._owed_since = now_ns, None
+        self._heard_ns = self._last_ns = now_ns
+        self._owed_since = None
         self.answers |= is_answer
 
     def link_ended(self) -> None:
-        """Owe nothing: what was asked may never have arrived."""
-        self._asked_ns = self._owed_since = None
+        """Owe nothing: what was asked may never have arrived. The next link asks anew."""
+        self._last_ns = self._owed_since = None
 
     def is_silent(self, now_ns: int) -> bool:
         """Whether an answer is owed for too long."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,21 @@ async def test_no_wait_before_the_next_attempt_holds_up_the_standby(tmp_path: Pa
             node.append(5)
             await until(lambda: node.has_all("east"), "the standby has all")
             assert status(node)["place"] == "west"
+
+
+async def test_a_standby_that_has_nothing_to_do_is_not_left_again(tmp_path: Path, pki: Path) -> None:
+    with (
+        Mosquitto(tmp_path / "east", **region_tls(pki)) as east,
+        Mosquitto(tmp_path / "west", **region_tls(pki)) as west,
+    ):
+        node = site(tmp_path, pki, east.port, west.port, acknowledge="broker")
+        east.stop()
+        async with node.running():
+            node.append(1)
+            await until(lambda: node.has_all("east"), "the standby has it")
+            await until(lambda: node.mirrors[0]._failover._failing_since is None, "the standby counts as working")
+            stable_ns = node.mirrors[0]._failover.stable_ns
+            node.mirrors[0]._failover.does_not_work(time.monotonic_ns())  # as after a move with nothing in flight
+            await until(lambda: node.mirrors[0]._failover._failing_since is None, "and again, though nothing was sent")
+            assert stable_ns < SECOND_NS
+            assert status(node)["failovers"] == 1

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mirror.failover import Failover
+from gateway.mirror.failover import STABLE_NS, Failover
 
 S = 10**9
 AFTER_NS = 60 * S
@@ -81,3 +81,8 @@ def test_who_waits_knows_when_another_place_is_to_have_its_turn() -> None:
     assert [two.overdue_in_ns(at) for at in (100, 109, 110, 500)] == [10, 1, 0, 0]
     two.works()
     assert two.overdue_in_ns(500) is None
+
+
+def test_a_link_that_is_idle_works_before_it_could_be_left_for_idleness() -> None:
+    assert Failover(2, 120 * S, HOLD_DOWN_NS, random.Random(1)).stable_ns == STABLE_NS
+    assert Failover(2, 5 * S, HOLD_DOWN_NS, random.Random(1)).stable_ns == 2.5 * S

@@ -46,6 +46,9 @@ def test_nothing_is_owed_on_a_link_that_has_ended_and_the_next_one_asks_at_once(
     hearing.link_ended()
     assert not hearing.is_silent(10_000 * S)
     assert hearing.wait_ns(302 * S) == 0
+    hearing.heard(302 * S, is_answer=False)
+    hearing.link_ended()
+    assert hearing.wait_ns(302 * S) == 0, "what was heard on the old link says nothing of the new one"
 
 
 def test_frequent_heartbeats_are_answered_before_the_next() -> None:
