@@ -9,7 +9,7 @@
     committer   writer thread     one commit at a time                           the intake fills
     inputs      channel           inputs_max messages                            the committer waits: no PUBACK
     pipeline    the loop, slices  topics, windows, fields: see process           quarantine, with the reason
-    sealed      channel           SEALED_MAX batches                             the pipeline waits
+    sealed      channel           SEALED_MAX batches; as many that do not linger the pipeline waits
     encode      encode thread     one batch at a time                            the channel fills
     spool       writer thread     bytes_max per lane; in memory if the disk      evict_oldest, thin (both ledgered)
                                   refuses, up to memory_bytes_max                or refuse
@@ -100,7 +100,8 @@ class Flow:
         self._clock = clock
         self._started_ns = clock.monotonic_ns()
         self._writer = Workers(1, "writer")
-        self._encoder = Workers(1, "encode")
+        self._urgent_lanes = {lane.name for lane in config.spool.lanes if not lane.linger_ns}
+        self._encoder = Workers(2 if self._urgent_lanes else 1, "encode")
         self._readers = Workers(2, "spool-read")
         self._boot = clock.boot_id()
         self._rates = Rates()
@@ -135,6 +136,7 @@ class Flow:
         inputs_max = INPUTS_PER_WINDOW * config.broker.receive_maximum
         self.inputs: Channel[tuple[int, Entry]] = Channel("inputs, messages", inputs_max)
         self.sealed: Channel[OpenBatch] = Channel("sealed, batches", SEALED_MAX)
+        self.urgent: Channel[OpenBatch] = Channel("urgent, batches", SEALED_MAX)
         self.pace = Pace(config.journal.commit_interval_ns / _NS, config.journal.commit_interval_max_ns / _NS)
         limits = Limits(config.broker.qos0_waiting_max, config.broker.waiting_bytes_max, config.journal.commit_bytes)
         self.intake = Intake(
@@ -158,7 +160,11 @@ class Flow:
         async with asyncio.TaskGroup() as group:
             start = group.create_task
             helpers = [start(mirror.run(), name=f"mirror {mirror.name}") for mirror in self.mirrors]
-            helpers += [start(self._spool_batches(), name="spool"), start(self._look(), name="rates")]
+            helpers += [
+                start(self._spool_batches(), name="spool"),
+                start(self._spool_urgent(), name="urgent"),
+                start(self._look(), name="rates"),
+            ]
             helpers.append(start(self.pulse.run(), name="pulse"))
             helpers.append(start(self.upkeep.run(), name="upkeep"))
             helpers.append(start(self.upkeep.thin(self._readers, self._unsent, self._notify), name="thin"))
@@ -214,7 +220,7 @@ class Flow:
 
     def _vitals(self) -> Vitals:
         threads = Threads(self._writer, self._encoder, self._readers)
-        channels = self.inputs, self.sealed
+        channels = self.inputs, self.sealed, self.urgent
         vitals = Vitals(threads, self.intake, self.journal, channels, self.subscriber, self.upkeep, self.mirrors)
         vitals.applied, vitals.refusing = lambda: self._applied, lambda: self._refusing
         return vitals
@@ -238,7 +244,7 @@ class Flow:
     async def _hand_on_recovered(self) -> None:
         """Hand on what the ring had no room for at the start; until then no checkpoint may forget its input."""
         for batch in self.recovered.refused:
-            await self.sealed.put(batch, 1)
+            await self._to_spool(batch)
         if self._checkpoint_is_missing():
             await self._checkpoint()
 
@@ -270,7 +276,7 @@ class Flow:
 
     async def _hand_on(self, output: Output) -> None:
         for batch in output.batches:
-            await self.sealed.put(batch, 1)
+            await self._to_spool(batch)
         connection = self.subscriber.connection
         if connection is not None:
             for topic, payload in output.requests:
@@ -278,6 +284,9 @@ class Flow:
         if output.quarantined:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._writer, self.quarantine.keep, output.quarantined)
+
+    async def _to_spool(self, batch: OpenBatch) -> None:
+        await (self.urgent if batch.id.lane in self._urgent_lanes else self.sealed).put(batch, 1)
 
     async def _spool_batches(self) -> None:
         """Batches → encoded once → the ring → the mirrors hear of it."""
@@ -288,6 +297,24 @@ class Flow:
             await self._spooled(sealed)
             await self.sealed.done()
             self._notify()
+
+    async def _spool_urgent(self) -> None:
+        """The same for lanes that do not linger, past what others encode, and without a change of threads between."""
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = await self.urgent.get()
+            sealed, outcome = await loop.run_in_executor(self._encoder, self._sealed_and_stored, batch)
+            await self._spooled(sealed, outcome)
+            await self.urgent.done()
+            self._notify()
+
+    def _sealed_and_stored(self, batch: OpenBatch) -> tuple[SealedBatch, Appended | None]:
+        """Seal and append; the spool lets one thread at a time write. None: the disk refused, try again."""
+        sealed = envelope.seal(batch, self._boot)
+        try:
+            return sealed, self.spool.append(sealed, self.timeline.now())
+        except StoreError:
+            return sealed, None
 
     def _notify(self) -> None:
         for mirror in self.mirrors:
@@ -302,11 +329,13 @@ class Flow:
             found[lane] = max((first for first, _ in stretches), default=0), min(ends, default=sys.maxsize)
         return found
 
-    async def _spooled(self, batch: SealedBatch) -> None:
+    async def _spooled(self, batch: SealedBatch, outcome: Appended | None = None) -> None:
+        """Append until the spool has it; `outcome` is what an attempt before this came to."""
         loop = asyncio.get_running_loop()
         while True:
             try:
-                outcome = await loop.run_in_executor(self._writer, self.spool.append, batch, self.timeline.now())
+                if outcome in (None, Appended.REFUSED):
+                    outcome = await loop.run_in_executor(self._writer, self.spool.append, batch, self.timeline.now())
             except StoreError as error:
                 self.upkeep.failed(SPOOL, error)
                 await asyncio.sleep(RETRY_S)
@@ -383,6 +412,7 @@ class Flow:
                 if writer.is_full:
                     await loop.run_in_executor(self._writer, writer.flush)
             await self.sealed.drained()
+            await self.urgent.drained()
             await loop.run_in_executor(self._writer, self._finish_checkpoint, writer)
         finally:
             self._writer.submit(writer.abandon)
@@ -445,7 +475,7 @@ class Flow:
                 "applied": self._applied,
                 "checkpoints": self.checkpoints.counts,
             },
-            "channels": [self.inputs.status(), self.sealed.status()],
+            "channels": [self.inputs.status(), self.sealed.status(), self.urgent.status()],
             "disk": self.upkeep.medium.status(),
             "refusing": self._refusing,
             "pressure": self.pressure.words,

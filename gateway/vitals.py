@@ -41,7 +41,7 @@ class Vitals:
         threads: Threads,
         intake: Intake,
         journal: JournalWriter,
-        channels: tuple[Channel[Any], Channel[Any]],
+        channels: Sequence[Channel[Any]],
         subscriber: Subscriber,
         upkeep: Upkeep,
         mirrors: Sequence[MirrorDriver],
@@ -49,7 +49,7 @@ class Vitals:
         self._threads = threads
         self._intake = intake
         self._journal = journal
-        self._inputs, self._sealed = channels
+        self._inputs, *self._sealed = channels
         self._subscriber = subscriber
         self._upkeep = upkeep
         self._mirrors = mirrors
@@ -61,7 +61,12 @@ class Vitals:
         threads, now_s = self._threads, time.monotonic()
         is_writer_held = threads.writer.outside_s(now_s) >= HANG_S
         is_reader_held = threads.readers.outside_s(now_s) >= HANG_S
-        is_held = is_writer_held or not self._upkeep.medium.takes_writes or bool(self.refusing())
+        is_held = (
+            is_writer_held
+            or threads.encoder.outside_s(now_s) >= HANG_S
+            or not self._upkeep.medium.takes_writes
+            or bool(self.refusing())
+        )
         marks: dict[str, Hashable | None] = {
             f"thread {pool.name} {number}": job
             for pool in threads
@@ -69,9 +74,10 @@ class Vitals:
         }
         marks["subscriber"] = None if self._subscriber.is_connected else self._subscriber.last_connection
         marks["committer"] = None if is_held or not self._is_commit_due() else self._journal.counts["commits"]
-        is_behind = not self._inputs.is_idle and not self._sealed.is_full
+        is_behind = not self._inputs.is_idle and not any(channel.is_full for channel in self._sealed)
         marks["pipeline"] = (self.applied(), threads.encoder.begun) if is_behind and not is_held else None
-        marks["spool"] = None if is_held or self._sealed.is_idle else self._sealed.finished
+        for channel in self._sealed:
+            marks[channel.name] = None if is_held or channel.is_idle else channel.finished
         marks["upkeep"] = None if is_writer_held else self._upkeep.looks
         marks["thin"] = None if is_writer_held or is_reader_held else self._upkeep.thin_looks
         for mirror in self._mirrors:

@@ -151,6 +151,10 @@ class Sender:
 
     async def _load(self, wanted: Wanted, place: Place) -> _Loaded | None:
         """Read what is wanted; None, after a while, when the disk does not give it."""
+        is_stored = self.shipper.is_whole and (wanted.lane, wanted.sequence) not in self._gaps
+        held = self._spool.held(wanted.lane, wanted.sequence) if is_stored else None
+        if held is not None:  # just sealed: a change of threads would take longer than all the rest
+            return self._loaded(held, is_backlog=wanted.is_backlog)
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._readers, self._read, wanted)
@@ -163,11 +167,15 @@ class Sender:
         """Read, in a thread."""
         found = self._gaps.get((wanted.lane, wanted.sequence)) or self._stored(wanted.lane, wanted.sequence)
         try:
-            messages = self.shipper.messages(found, is_backlog=wanted.is_backlog)
+            return self._loaded(found, is_backlog=wanted.is_backlog)
         except BatchError:  # no events can be made of it, now or ever
             self._spool.give_up(wanted.lane, wanted.sequence)
             found = self._stored(wanted.lane, wanted.sequence)
-            messages = self.shipper.messages(found, is_backlog=wanted.is_backlog)
+            return self._loaded(found, is_backlog=wanted.is_backlog)
+
+    def _loaded(self, found: SealedBatch | Gap, *, is_backlog: bool) -> _Loaded:
+        """Make the messages of what was found. Raises `BatchError`."""
+        messages = self.shipper.messages(found, is_backlog=is_backlog)
         if isinstance(found, SealedBatch):
             return _Loaded(found, found.id.epoch, found.id.sequence, found.id.sequence, messages)
         return _Loaded(found, found.epoch, found.first, found.last, messages)

@@ -250,6 +250,14 @@ class Spool:
         ring = self._rings.get(lane)
         return ring.reader.read(sequence) if ring else None
 
+    def held(self, lane: str, sequence: int) -> SealedBatch | None:
+        """Return a batch that is still in memory, and may be read; None when it must be read from the disk.
+
+        Waits for no disk.
+        """
+        ring = self._rings.get(lane)
+        return ring.reader.held(sequence) if ring else None
+
     def give_up(self, lane: str, sequence: int) -> None:
         """Take a batch that the disk cannot read for damaged, if the disk works otherwise: a write shows it.
 

@@ -67,6 +67,12 @@ class Reader:
             failures = failures + 1 if found == tried else 1
             tried = found
 
+    def held(self, sequence: int) -> SealedBatch | None:
+        """Return a batch that is in memory and may be read, or None."""
+        with self._lock:
+            found = self._contents.unsynced.get(sequence) if sequence <= self._contents.visible else None
+        return found[0] if found else None
+
     def stored(self, sequence: int) -> SealedBatch | None:
         """Return what is stored under a sequence, hidden or not; None when it is not there or cannot be read."""
         with self._lock:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import mqtt5
 
 from gateway.errors import GatewayError, LinkError, MalformedPacketError
-from gateway.transport.counted import Counts, counts_of, drop_unsent
+from gateway.transport.counted import Counts, acknowledge_soon, counts_of, drop_unsent
 from gateway.transport.packets import PacketReader
 from gateway.transport.tls import fault_of
 
@@ -53,7 +53,9 @@ _NORMAL: Final = mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION
 class Connection(asyncio.BufferedProtocol):
     """The life of one socket. `number` tells connections apart; `resumed` says the broker kept our session.
 
-    `packet_bytes_max` is the largest packet that the peer takes, 0 means any.
+    `packet_bytes_max` is the largest packet that the peer takes, 0 means any. `is_quick` lets the kernel acknowledge
+    each read by itself: a peer that sends by Nagle's rule (mosquitto, unless told not to) holds a message back until
+    what it sent before is acknowledged, and our PUBACK waits for a commit. Not for a line whose packets are paid for.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Connection(asyncio.BufferedProtocol):
         on_publishes: OnPublishes,
         on_overrun: Callable[[], None] = lambda: None,
         on_acknowledged: Callable[[mqtt5.PubAckPacket], None] = lambda _: None,
+        *,
+        is_quick: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.number = number
@@ -77,6 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         self._on_publishes = on_publishes
         self._on_overrun = on_overrun
         self._on_acknowledged = on_acknowledged
+        self._is_quick = is_quick
         self._is_overrun = False
         self._is_held = False
         self._reader = PacketReader(connect.max_packet_size or 256 * 1024 * 1024)
@@ -208,6 +213,8 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Decode everything that one read brought and hand it on."""
         self.received_at = self._loop.time()
+        if self._is_quick:
+            acknowledge_soon(self._socket())
         try:
             self._take(self._reader.received(nbytes))
         except GatewayError as error:

@@ -1,10 +1,11 @@
-"""What the kernel has counted on a TCP connection, and how one is ended at once.
+"""What the kernel has counted on a TCP connection, how one is answered soon, and how one is ended at once.
 
 Source: `struct tcp_info` of linux/tcp.h, since 4.19; `struct linger` of socket(7).
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import Final, NamedTuple
@@ -38,6 +39,16 @@ def counts_of(sock: socket.socket | None, before: Counts) -> Counts:
         return before
     answer = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     return Counts(*_TCP_INFO.unpack(answer)) if len(answer) == _TCP_INFO.size else before
+
+
+def acknowledge_soon(sock: socket.socket | None) -> None:
+    """Let the kernel acknowledge what was read, and what is read next, without waiting for data of ours to go with it.
+
+    The option holds until the kernel thinks otherwise (tcp(7)), so it is set again at each read.
+    """
+    if sock is not None:
+        with contextlib.suppress(OSError):  # closed by now, or not of TCP
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def drop_unsent(sock: socket.socket) -> None:

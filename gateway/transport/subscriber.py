@@ -142,7 +142,7 @@ class Subscriber:
             options.host,
             options.port,
             context,
-            lambda: Connection(self._number, connect, self._on_publishes, self._count_overrun),
+            lambda: Connection(self._number, connect, self._on_publishes, self._count_overrun, is_quick=True),
         )
         self.connection = connection
         self.counts["connects"] += 1

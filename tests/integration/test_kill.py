@@ -2,7 +2,8 @@
 
 A publisher numbers its messages per topic and books what mosquitto acknowledged. Half the topics go on as they are,
 the others through windows of one second, so that state which only a checkpoint and a replay can bring back is in the
-proof: the counts of all windows of a topic must add up to its messages. The seed of the moments is printed; set
+proof: the counts of all windows of a topic must add up to its messages. Two topics go to a lane that does not linger,
+each of whose messages is committed, sealed and sent at once. The seed of the moments is printed; set
 GATEWAY_SEED to repeat them and GATEWAY_KILLS for more of them.
 """
 
@@ -34,6 +35,15 @@ ROUTES = """
 segment_bytes = "256KiB"
 checkpoint_bytes_min = "64KiB"
 checkpoint_interval = "1s"
+
+[[spool.lanes]]
+name = "urgent"
+linger = "0s"
+
+[[route]]
+name = "urgent"
+topics = ["raw/0", "raw/1"]
+lane = "urgent"
 
 [[route]]
 name = "raw"

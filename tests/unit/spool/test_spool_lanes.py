@@ -52,6 +52,17 @@ def test_the_same_batch_again_is_known_and_another_content_is_a_conflict() -> No
     assert f"{LANE}-100-2-{batch(2).hash.hex()[:8]}.batch" in kept
 
 
+def test_a_batch_is_held_in_memory_until_it_is_durable_and_reading_it_there_asks_no_disk() -> None:
+    disk = FaultDisk()
+    spool = opened(disk)
+    assert spool.held("never", 1) is None
+    append(spool, 1, 2)
+    assert [spool.held(LANE, sequence) for sequence in range(4)] == [None, batch(1), batch(2), None]
+    checkpoint(spool)
+    assert spool.held(LANE, 1) is None
+    assert spool.read(LANE, 1) == batch(1)
+
+
 def test_an_epoch_is_durable_and_above_all_before() -> None:
     disk = FaultDisk()
     spool = opened(disk)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import mqtt5
 import pytest
 
 from gateway.errors import GatewayError, MalformedPacketError
 from gateway.transport.connection import PIECE_BYTES, Connection
+from gateway.transport.counted import acknowledge_soon
 
 CONNECT = mqtt5.ConnectPacket("c", keep_alive=30, receive_max=10, max_packet_size=100_000).write()
 CONNACK = mqtt5.ConnAckPacket(session_present=True, receive_max=2).write()
@@ -198,3 +200,26 @@ async def test_a_connection_that_is_closed_in_the_middle_of_a_packet_is_dropped(
     peer.connection.close()
     assert peer.wire.is_closed
     assert peer.wire.writes == []
+
+
+async def test_a_quick_connection_has_each_read_acknowledged_by_the_kernel_and_no_other_does(monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr("gateway.transport.connection.acknowledge_soon", asked.append)
+    connect = mqtt5.ConnectPacket("c", keep_alive=30, receive_max=10, max_packet_size=100_000)
+    for is_quick in (False, True):
+        peer = Peer(accept=False)
+        peer.connection = Connection(3, connect, lambda *_: None, is_quick=is_quick)
+        peer.connection.connection_made(peer.wire)
+        peer.feed(CONNACK)
+        peer.feed(publish(1))
+        assert len(asked) == 2 * is_quick
+
+
+def test_asking_the_kernel_to_acknowledge_soon_is_no_fault_where_it_cannot() -> None:
+    acknowledge_soon(None)
+    local, other = socket.socketpair()
+    with local, other:
+        acknowledge_soon(local)
+    acknowledge_soon(local)
+    with socket.socket() as plain:
+        acknowledge_soon(plain)
