@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol, cast
 from gateway import __version__, errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
 EX_OK: Final = 0
 EX_NO: Final = 1
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    parser = _parser(next((word for word in words if word in VERBS), ""))
+    parser = command_line({next((word for word in words if word in VERBS), "")})
     arguments = parser.parse_args(words)
     if arguments.verb is None:
         parser.print_help(sys.stderr)
@@ -117,14 +117,17 @@ def _main(words: list[str]) -> int:
     return _run(_module(arguments.verb), arguments)
 
 
-def _parser(verb: str) -> argparse.ArgumentParser:
-    """Return the parser of the whole command line, with the arguments of `verb` only."""
+def command_line(filled: Container[str] = frozenset(VERBS)) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, with the arguments of the verbs `filled` only.
+
+    Manual pages and completions are made from it, too: what is declared here and in the verbs is all there is.
+    """
     parser = _Parser(prog="gateway", description="Edge gateway: from a site's sensors to its regions.")
     parser.add_argument("--version", action="version", version=f"gateway {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
     for name, sentence in VERBS.items():
         one = verbs.add_parser(name, help=sentence, description=f"{sentence[0].upper()}{sentence[1:]}.")
-        if name == verb:
+        if name in filled:
             _module(name).register(one)
     return parser
 
