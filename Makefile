@@ -1,13 +1,15 @@
 # Everything a checkout needs. `make demo` and `make test` start from nothing but Python 3.11, git and make.
 #
 #   demo    a whole site and region on this machine, cut and killed in the middle; needs no root and no broker
-#   test    check, then every test; installs mosquitto, rabbitmq-server, postgresql, strace, fuse3, iproute2, Java and
-#           Maven by apt where they are missing, and Kafka by Maven
+#   test    check, then every test; installs mosquitto, rabbitmq-server, postgresql, strace, fuse3, iproute2, mandoc,
+#           shellcheck, Java and Maven by apt where they are missing, and Kafka by Maven
 #   check   format, lint, types, generated pages
 #   bench   the budgets
 #   scale   time and memory from few to many series, readings and regions, as plots
 #   soak    two hours (HOURS) at a fixed rate with an uplink that is cut every five minutes
-#   faults  the long fault and crash tests, and power cuts of a virtual machine; needs root once, for its image
+#   faults  the long fault and crash tests, and what `image` does
+#   image   whole machines: the Debian package installed, upgraded, purged; a cold boot; power cuts; needs root
+#   deb     packages for Debian 12 and 13, amd64 and arm64, into dist/; DEB='--release bookworm' says which
 #   docs    write the generated pages
 #   lock    pin the versions that are installed now
 #   clean   remove everything made here
@@ -31,13 +33,14 @@ endef
 # Debian keeps these programs where the PATH of users does not look.
 export PATH := $(PATH):/usr/sbin:/sbin:/usr/local/sbin
 
-.PHONY: demo test check bench scale soak faults docs lock clean mosquitto rabbitmq kafka postgresql disks systemd machine
+.PHONY: demo test check bench scale soak faults image deb docs lock clean
+.PHONY: mosquitto rabbitmq kafka postgresql disks systemd machine pages lintian
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/run.stamp
 	$(BIN)/gateway demo $(DEMO)
 
-test: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks systemd check
+test: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks systemd pages check
 	$(BIN)/pytest
 
 check: $(VENV)/test.stamp
@@ -55,8 +58,14 @@ scale: $(VENV)/bench.stamp mosquitto
 soak: $(VENV)/test.stamp mosquitto
 	$(BIN)/python -m benchmarks.soak --hours $(HOURS) $(SOAK)
 
-faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks systemd machine
+faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks systemd machine lintian
 	GATEWAY_LONG=1 GATEWAY_KILLS=$(KILLS) $(BIN)/pytest tests/faults tests/integration tests/image
+
+image: $(VENV)/test.stamp mosquitto disks machine lintian
+	$(BIN)/pytest tests/image
+
+deb: $(VENV)/test.stamp
+	$(BIN)/python -m images.debian.build $(DEB)
 
 docs: $(VENV)/run.stamp
 	$(BIN)/gateway config docs --write
@@ -118,3 +127,10 @@ machine:
 	@command -v qemu-system-x86_64 >/dev/null || { $(call apt,qemu-system-x86); }
 	@command -v debootstrap >/dev/null || { $(call apt,debootstrap); }
 	@command -v mkfs.ext4 >/dev/null || { $(call apt,e2fsprogs); }
+
+pages:
+	@command -v mandoc >/dev/null || { $(call apt,mandoc); }
+	@command -v shellcheck >/dev/null || { $(call apt,shellcheck); }
+
+lintian:
+	@command -v lintian >/dev/null || { $(call apt,lintian); }

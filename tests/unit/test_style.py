@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted(path for folder in ("gateway", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+FILES = sorted(
+    path for folder in ("gateway", "tests", "benchmarks", "images") for path in (ROOT / folder).rglob("*.py")
+)
 MODULES = [path for path in FILES if path.is_relative_to(ROOT / "gateway")]
 
 LINES_MAX = 500
