@@ -133,18 +133,22 @@ class Machine:
             process.wait()
             raise AssertionError(f"the machine did not go down: {self.console()}") from None
 
-    def run(self, *command: str, is_checked: bool = True) -> str:
+    def run(self, *command: str, is_checked: bool = True, stdin: str = "") -> str:
         """Run a command as root in the machine and return what it wrote; fails with it."""
-        done = subprocess.run(
-            ["nsenter", f"--target={self._leader}", "--all", "--root", "--wd=/", "env", "-i", *ENVIRONMENT, *command],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=RUN_S,
-        )
+        done = self.attempt(*command, stdin=stdin)
         said = done.stdout if is_checked else done.stdout + done.stderr
         assert done.returncode == 0 or not is_checked, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
         return said
+
+    def attempt(self, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command as root in the machine, however it ends."""
+        return subprocess.run(
+            [*self.enter(), *command], check=False, capture_output=True, text=True, input=stdin, timeout=RUN_S
+        )
+
+    def enter(self) -> list[str]:
+        """Return what stands before a command line so that it runs in the machine."""
+        return ["nsenter", f"--target={self._leader}", "--all", "--root", "--wd=/", "env", "-i", *ENVIRONMENT]
 
     def show(self, unit: str, name: str) -> str:
         """Return a property of a unit."""
