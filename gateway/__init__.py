@@ -22,12 +22,13 @@ The code in the order in which a message passes it:
     spool          the durable ring: lanes of segments, a cursor per region
     mirror         a session per region: send, acknowledge, resend
     region         the central side: verify, de-duplicate, sink, acknowledge
+    audit          who changed what, each entry proved by the next
     health         status, rates, logs; what a supervisor is told, and the HTTP endpoint for one that asks
     demo           a whole site and region on one machine, cut and killed, with the books at the end
 
     model, ledger  what flows, and where it may end
-    errors, clock, collector, disk, flash, medium, pressure, redaction, frame, lock, channel, workers
-                   what everything stands on
+    errors, clock, collector, disk, flash, medium, pressure, redaction, repeats, frame, lock, hangup, channel,
+                   workers: what everything stands on
 
 Imports run from `cli` downwards, never back; `tests/unit/test_style.py` checks it.
 """

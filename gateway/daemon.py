@@ -23,12 +23,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.audit import actor, trail
+from gateway.audit.trail import record
 from gateway.clock import Clock
 from gateway.collector import collect, standing_still
 from gateway.config.material import read_material
+from gateway.config.render import explain
 from gateway.disk import Disk
 from gateway.errors import ConfigError
 from gateway.flow import Flow
+from gateway.hangup import Hangups
 from gateway.health import log as logs
 from gateway.health import opening
 from gateway.health.endpoint import StatusEndpoint
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.config import schema
+    from gateway.config.load import Loaded
     from gateway.health.web import WebServer
 
 log = logging.getLogger(__name__)
@@ -49,53 +54,63 @@ log = logging.getLogger(__name__)
 STOP_S = 5.0
 
 
-async def run(configure: Callable[[], schema.Gateway], ready: Callable[[], None]) -> None:
+async def run(configure: Callable[[], Loaded], ready: Callable[[], None]) -> None:
     """Run one node until a signal; `ready` is called once it takes input in.
 
     `configure` reads the configuration. Raises `ConfigError` when the first one cannot be used.
     """
-    config = configure()
+    loaded = configure()
+    config = loaded.config
     assert config.node is not None
     opening.check(config.health)
     folder = Path(config.node.state_folder)
     Disk().make_folder(folder)
     with only_one(folder):
-        await _Daemon(config, configure, ready).run()
+        await _Daemon(loaded, configure, ready).run()
     log.info("stopped")
 
 
 class _Daemon:
     """The flow under one configuration after the other."""
 
-    def __init__(
-        self, config: schema.Gateway, configure: Callable[[], schema.Gateway], ready: Callable[[], None]
-    ) -> None:
-        self._config = config
+    def __init__(self, loaded: Loaded, configure: Callable[[], Loaded], ready: Callable[[], None]) -> None:
+        self._loaded = loaded
         self._configure = configure
         self._ready = ready
-        self._next: schema.Gateway | None = config
+        self._next: Loaded | None = loaded
         self._stop: Callable[[], None] = lambda: None
         self._is_ending = False
         self._reloads = {"taken": 0, "refused": 0}
         self._refusal = ""
         self._notifier = Notifier(os.environ, os.getpid())
+        assert loaded.config.node is not None
+        folder = Path(loaded.config.node.state_folder)
+        self._trail = trail.opened(folder, loaded.config.audit.bytes_max, loaded.sha256)
 
     async def run(self) -> None:
         """Run until a signal to stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        with Hangups(loop, self._reload):
+            async with trail.written(self._trail):
+                await self._run_flows()
+
+    async def _run_flows(self) -> None:
         helpers = [asyncio.create_task(collect(), name="collector")]
         helpers.append(asyncio.create_task(logs.keep_telling(), name="log"))
         try:
             while self._next is not None:
-                self._config, self._next = self._next, None
+                self._loaded, self._next = self._next, None
                 logs.setup(self._config.log)
                 await self._run_flow()
         finally:
             for task in helpers:
                 task.cancel()
+
+    @property
+    def _config(self) -> schema.Gateway:
+        return self._loaded.config
 
     async def _run_flow(self) -> None:
         assert self._config.node is not None
@@ -148,26 +163,41 @@ class _Daemon:
         self._is_ending, self._next = True, None
         self._stop()
 
-    def _reload(self) -> None:
+    def _reload(self, uid: int, pid: int) -> None:
+        who = actor.of_signal(uid, pid)
         try:
-            config = self._acceptable()
+            loaded = self._acceptable()
         except ConfigError as error:
             self._reloads["refused"] += 1
             self._refusal = error.fault
+            sha256 = error.facts.get("sha256", "unknown")
+            record("configuration.refused", who, sha256=sha256, faults=list(error.faults))
             for fault in error.faults:
                 log.error("the configuration is not taken: %s", fault)  # noqa: TRY400  # a person's mistake has no trace
             return
         self._reloads["taken"] += 1
         self._refusal = ""
         log.info("taking up the new configuration")
+        before = {line.key: line.value for line in explain(self._loaded)}
+        after = {line.key: line.value for line in explain(loaded)}
+        changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        record(trail.TAKEN, who, sha256=loaded.sha256, changed=changed)
         if not self._is_ending:
             self._notifier.reloading(time.monotonic_ns())
-            self._next = config
+            self._next = loaded
             self._stop()
 
-    def _acceptable(self) -> schema.Gateway:
+    def _acceptable(self) -> Loaded:
         """Return what the file says now. Raises `ConfigError` when this process cannot take it up."""
-        config = self._configure()
+        loaded = self._configure()
+        try:
+            self._check(loaded.config)
+        except ConfigError as error:
+            error.facts.setdefault("sha256", loaded.sha256)
+            raise
+        return loaded
+
+    def _check(self, config: schema.Gateway) -> None:
         opening.check(config.health)
         material = read_material(config.route)
         Settings.of(config, material).pipeline(1, material.keys)
@@ -176,10 +206,11 @@ class _Daemon:
         for key in ("id", "state_folder", "status_socket"):
             if getattr(config.node, key) != getattr(self._config.node, key):
                 raise ConfigError(f"node.{key} has changed, which a running gateway cannot take up", hint="restart it")
-        return config
 
     def _about(self) -> dict[str, object]:
-        return {"pid": os.getpid(), "reloads": {**self._reloads, "last_refusal": self._refusal}}
+        reloads = {**self._reloads, "last_refusal": self._refusal}
+        audit = {**self._trail.counts, "waiting": self._trail.waiting}
+        return {"pid": os.getpid(), "reloads": reloads, "audit": audit}
 
 
 class _Watched:

@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway import ledger
+from gateway.audit import chain as audit
+from gateway.audit.feed import Feed
 from gateway.batch import envelope
 from gateway.channel import Channel
 from gateway.config.material import read_material
@@ -110,7 +112,7 @@ class Flow:
 
         folder = Path(config.node.state_folder)
         disk.make_folder(folder)
-        for purpose in ("journal", "spool", "checkpoint"):
+        for purpose in ("journal", "spool", "checkpoint", audit.FOLDER):
             disk.name_folder(folder / purpose, purpose)
         self.flash = Flash(disk, folder, config.node.endurance_tbw)
         node, now_s = config.node.id, clock.wall_ns() // _NS
@@ -143,6 +145,8 @@ class Flow:
             limits, lambda: self.inputs.weight, self.pace, self._patience_s, has_urgent=self.pipeline.has_urgent
         )
         self.committer = self._committer()
+        entries = audit.Chain(disk, folder / audit.FOLDER, config.audit.bytes_max)
+        self.feed = Feed(entries, self.committer.insert) if config.audit.lane else None
         self._chance = chance
         self.subscriber = Subscriber(
             subscriber_options(config, self.recovered.former_filters),
@@ -167,6 +171,8 @@ class Flow:
             ]
             helpers.append(start(self.pulse.run(), name="pulse"))
             helpers.append(start(self.upkeep.run(), name="upkeep"))
+            if self.feed is not None:
+                helpers.append(start(self.feed.run(), name="audit"))
             helpers.append(start(self.upkeep.thin(self._readers, self._unsent, self._notify), name="thin"))
             recovered = start(self._hand_on_recovered(), name="recovered")
             pipeline = start(self._apply(recovered), name="pipeline")

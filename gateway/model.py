@@ -38,6 +38,10 @@ CLOCK_HOLDOVER = 1
 CLOCK_SYNCHRONISED = 2
 
 
+OWN = 0
+"""`connection` of messages that the gateway made itself: no broker brought them."""
+
+
 class MessageGroup(msgspec.Struct, tag="m", array_like=True):
     """Messages that are journaled and acknowledged together, as columns of equal length.
 

@@ -66,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True):
         limits = config.broker
         return cls(
             config.node.id,
-            config.route,
+            (*config.route, *config.audit.routes),
             config.spool.lanes,
             limits.payload_bytes_max,
             limits.topic_bytes_max,

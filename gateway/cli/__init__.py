@@ -26,7 +26,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, cast
 
-from gateway import __version__, errors
+from gateway import __version__, errors, hangup
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -54,6 +54,7 @@ VERBS: Final = {
     "quarantine": "look at messages that could not be decoded, publish them again, remove them",
     "journal": "look at the log of inputs, find what is damaged",
     "spool": "look at the rings, find what is damaged, carry them to another box",
+    "audit": "look at who changed what, and whether the log of it is whole",
     "parked": "look at batches that a region refused, send them again, remove them",
     "route": "try what a configuration makes of messages, step by step",
     "capture": "record what comes from the local broker for a while",
@@ -109,7 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    parser = command_line({next((word for word in words if word in VERBS), "")})
+    verb = next((word for word in words if word in VERBS), "")
+    if verb == "run":
+        hangup.hold()  # before an import begins a thread
+    parser = command_line({verb})
     arguments = parser.parse_args(words)
     if arguments.verb is None:
         parser.print_help(sys.stderr)

@@ -7,11 +7,14 @@ does it within seconds, or when it starts.
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from gateway.cli import EX_NO, EX_OK
+from gateway.cli.audited import audited
 from gateway.cli.shown import moment, plain, table
 from gateway.region import chosen, dead_letters
 
@@ -53,18 +56,24 @@ def run(options: schema.Receiver, arguments: argparse.Namespace) -> int:
             found = [one for one in found if one.id in arguments.ids]
         missing = sorted(set(arguments.ids) - {one.id for one in found})
         if not missing:
-            _change(db, arguments.what, found)
+            _change(options, db, arguments.what, found)
     if missing:
         print(f"no dead letter has the number {', '.join(map(str, missing))}", file=sys.stderr)
         return EX_NO
     return _say(arguments.what, found, as_json=arguments.json)
 
 
-def _change(db: Database, what: str, found: Sequence[DeadLetter]) -> None:
-    if what == "redrive":
-        dead_letters.mark(db, [one.id for one in found if not one.why_not])
-    elif what == "purge":
-        dead_letters.remove(db, [one.id for one in found])
+def _change(options: schema.Receiver, db: Database, what: str, found: Sequence[DeadLetter]) -> None:
+    if what not in {"redrive", "purge"}:
+        return
+    numbers = [one.id for one in found if what == "purge" or not one.why_not]
+    told = {"receiver": options.name, "letters": numbers}
+    folder = Path(options.state_folder)
+    with audited(folder, f"dead.{what}", told) if options.keeps_state else nullcontext():
+        if what == "redrive":
+            dead_letters.mark(db, numbers)
+        else:
+            dead_letters.remove(db, numbers)
 
 
 def _say(what: str, found: Sequence[DeadLetter], *, as_json: bool) -> int:

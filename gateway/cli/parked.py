@@ -18,6 +18,7 @@ import msgspec
 
 from gateway.batch import envelope
 from gateway.cli import EX_NO, EX_OK, source
+from gateway.cli.audited import audited
 from gateway.cli.shown import plain, progress, table
 from gateway.disk import Disk
 from gateway.errors import BatchError, ConfigError, LinkError
@@ -76,14 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
     if unknown:
         raise ConfigError(f"nothing is parked under {', '.join(unknown)}", hint="`gateway parked ls` shows the names")
     left: dict[str, str] = {}
-    if arguments.action == "redrive":
-        config = source.node_configuration(arguments)
-        redrive = Redrive(_region(config, arguments.region), source.node_id(arguments), parked)
-        left = asyncio.run(redrive.run(names))
-    else:
-        for name in names:
-            parked.remove(name)
-    gone = len(names) - len(left)
+    with audited(folder, f"parked.{arguments.action}", {"region": arguments.region, "batches": names}) as outcome:
+        if arguments.action == "redrive":
+            config = source.node_configuration(arguments)
+            redrive = Redrive(_region(config, arguments.region), source.node_id(arguments), parked)
+            left = asyncio.run(redrive.run(names))
+        else:
+            for name in names:
+                parked.remove(name)
+        gone = outcome["done"] = len(names) - len(left)
     if arguments.json:
         print(json.dumps({"done": gone, "left": left}))
     else:

@@ -15,10 +15,12 @@ import json
 import sys
 from base64 import b64encode
 from collections import deque
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.cli import EX_NO, EX_OK, source
+from gateway.cli.audited import audited
 from gateway.cli.shown import moment, plain, progress, table
 from gateway.cli.words import duration, topic_filter
 from gateway.clock import Clock
@@ -189,12 +191,16 @@ def _purge(arguments: argparse.Namespace, path: Path) -> int:
     chosen = _selection(arguments)
     removed, unknown = 0, chosen.keys
     if path.exists():
-        with contextlib.closing(Editor(path)) as editor:
+        with (
+            audited(path.parent, "quarantine.purge", _asked(chosen)) as outcome,
+            contextlib.closing(Editor(path)) as editor,
+        ):
             keys = [one.key for one in editor.select(chosen)]
             with progress("removing", len(keys)) as advance:
                 for start in range(0, len(keys), REMOVED_AT_ONCE):
                     some = keys[start : start + REMOVED_AT_ONCE]
                     removed += editor.remove(some)
+                    outcome["removed"] = removed
                     advance(len(some))
         unknown = tuple(key for key in chosen.keys if key not in keys)
     if arguments.json:
@@ -202,6 +208,11 @@ def _purge(arguments: argparse.Namespace, path: Path) -> int:
     else:
         print("\n".join([f"{_messages(removed)} removed", *_unknown(unknown)]))
     return EX_NO if unknown else EX_OK
+
+
+def _asked(chosen: Selection) -> dict[str, object]:
+    """Return what was asked for, for the audit log."""
+    return {name: value for name, value in asdict(chosen).items() if value}
 
 
 def _messages(number: int) -> str:
@@ -217,12 +228,16 @@ def _redrive(arguments: argparse.Namespace, path: Path) -> int:
     config = source.node_configuration(arguments)
     went, left, unknown = 0, list[Left](), chosen.keys
     if path.exists():
-        with contextlib.closing(Editor(path)) as editor:
+        with (
+            audited(path.parent, "quarantine.redrive", _asked(chosen)) as outcome,
+            contextlib.closing(Editor(path)) as editor,
+        ):
             found = editor.select(chosen)
             with progress("publishing", len(found)) as advance:
                 redrive = Redrive(editor, advance)
                 asyncio.run(redrive.run(found, config))
                 went, left = redrive.went, redrive.left
+                outcome.update(published=went, left=len(left))
         keys = {one.key for one in found}
         unknown = tuple(key for key in chosen.keys if key not in keys)
     if arguments.json:

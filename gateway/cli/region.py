@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.audit import trail
 from gateway.cli import EX_NO, EX_OK, dead_letters, shown
 from gateway.clock import Clock
 from gateway.config.load import load
@@ -21,7 +22,9 @@ from gateway.region import audit, chosen, service
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Coroutine
 
+    from gateway.audit.trail import Trail
     from gateway.config import schema
     from gateway.region.reconcile import LaneReport, Report
 
@@ -60,10 +63,21 @@ def run(arguments: argparse.Namespace) -> int:
         return dead_letters.run(options, arguments)
     if arguments.action == "audit":
         return _audit(options, arguments)
-    log.setup(load(arguments.config).config.log)
+    loaded = load(arguments.config)
+    log.setup(loaded.config.log)
     chance = random.Random(os.urandom(16))  # noqa: S311  # jitter is no secret
-    asyncio.run(service.run(options, health, Disk(), Clock(), chance, _say_ready))
+    receiving = service.run(options, health, Disk(), Clock(), chance, _say_ready)
+    if not options.keeps_state:
+        asyncio.run(receiving)
+    else:
+        made = trail.opened(Path(options.state_folder), loaded.config.audit.bytes_max, loaded.sha256)
+        asyncio.run(_audited(receiving, made))
     return EX_OK
+
+
+async def _audited(receiving: Coroutine[Any, Any, None], made: Trail) -> None:
+    async with trail.written(made):
+        await receiving
 
 
 def _audit(options: schema.Receiver, arguments: argparse.Namespace) -> int:

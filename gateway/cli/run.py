@@ -15,7 +15,7 @@ from gateway.health import log
 if TYPE_CHECKING:
     import argparse
 
-    from gateway.config import schema
+    from gateway.config.load import Loaded
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     return EX_OK
 
 
-def _configuration(path: Path) -> schema.Gateway:
-    config = load(path).to_start()
-    if config.node is None:
+def _configuration(path: Path) -> Loaded:
+    loaded = load(path)
+    if loaded.to_start().node is None:
         raise ConfigError(f"{path}: has no [node]", hint="`gateway region run` runs a [receiver]")
-    return config
+    return loaded
 
 
 def _say_ready() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gateway.batch.decode import decode
 from gateway.cli import EX_NO, EX_OK, source, spool_said
+from gateway.cli.audited import audited
 from gateway.cli.envelopes import add_key_file, lines, protection_of
 from gateway.cli.shown import progress
 from gateway.clock import Clock
@@ -152,8 +153,15 @@ def _import(arguments: argparse.Namespace, folder: Path) -> int:
     config = source.node_configuration(arguments)
     manifest = archive.manifest_of(arguments.file)
     size = arguments.file.stat().st_size
-    with only_one(folder), progress("importing", 2 * size) as advance:
+    told = {"file": arguments.file, "node": manifest.node, "made_ns": manifest.made_ns}
+    Disk().make_folder(folder)
+    with (
+        only_one(folder),
+        audited(folder, "spool.import", told) as outcome,
+        progress("importing", 2 * size) as advance,
+    ):
         import_archive(Disk(), folder, config, arguments.file, manifest, Clock().wall_ns(), advance)
+        outcome["batches"] = sum(lane.batches for lane in manifest.lanes.values())
     _say(arguments, manifest)
     return EX_OK
 
@@ -180,6 +188,7 @@ def _forget(arguments: argparse.Namespace, folder: Path) -> int:
                 f"region {region} is configured: it would get everything that is stored once more",
                 hint="remove it from the configuration first, or say --resend if this is meant",
             )
-        forget_region(disk, cursors, region)
+        with audited(folder, "spool.forget-region", {"region": region, "resend": arguments.resend}):
+            forget_region(disk, cursors, region)
     print(json.dumps({"forgotten": region}) if arguments.json else f"region {region} is forgotten")
     return EX_OK

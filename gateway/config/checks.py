@@ -38,6 +38,9 @@ RING_SEGMENTS_MIN: Final = 2
 
 NAME_CHARACTERS_MAX: Final = 64
 
+AUDIT_PAYLOAD_BYTES: Final = 16 * 1024
+"""An entry of the audit log as a message: its text within a document that may escape each of its quotes."""
+
 SOCKET_PATH_BYTES_MAX: Final = 107
 """Of `sun_path`, unix(7)."""
 
@@ -55,6 +58,7 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
     for number, region in enumerate(config.region):
         yield from region_findings(region, ("region", number))
     yield from standby_findings(config.region)
+    yield from _audit(config)
     if config.pressure.ring_low >= config.pressure.ring_high:
         sentence = "must lie below ring_high, or the pressure would come and go with every batch: lower it"
         yield Finding(sentence, (("pressure", "ring_low"), ("pressure", "ring_high")))
@@ -103,6 +107,29 @@ def _receiver(receiver: schema.Receiver) -> Iterator[Finding]:
     if fault:
         yield Finding(f'"{topic}" is no regular expression, {fault}: correct it', (("receiver", "kafka", "topic"),))
     yield from _stream(receiver)
+
+
+def _audit(config: schema.Gateway) -> Iterator[Finding]:
+    place: Place = ("audit", "lane")
+    lane = config.audit.lane
+    for number, route in enumerate(config.route):
+        if route.name == schema.AUDIT_ROUTE:
+            yield Finding(f'"{route.name}" is the route of the audit log: choose another', (("route", number, "name"),))
+        if lane and route.lane == lane:
+            sentence = f'"{lane}" is the lane of the audit log, which it has for itself: choose another'
+            yield Finding(sentence, (("route", number, "lane"), place))
+    if not lane:
+        return
+    if config.node is None:
+        yield Finding("means nothing without [node]: a receiver keeps its entries, remove it", (place, ("node",)))
+    elif lane not in (names := [one.name for one in config.spool.lanes]):
+        close = nearest(lane, names)
+        hint = f'did you mean "{close}"?' if close else f'add [[spool.lanes]] with name = "{lane}"'
+        yield Finding(f'no lane is named "{lane}"; {hint}', (place, ("spool", "lanes")))
+    if config.broker.payload_bytes_max < AUDIT_PAYLOAD_BYTES:
+        least, given = size_text(AUDIT_PAYLOAD_BYTES), size_text(config.broker.payload_bytes_max)
+        sentence = f"{given} is less than an entry of the audit log may have, {least}: raise it"
+        yield Finding(sentence, (("broker", "payload_bytes_max"), place))
 
 
 def _pattern_fault(pattern: str) -> str:

@@ -14,10 +14,11 @@ known is left as it stands, and is a fault only to who asks `to_start`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,13 +54,14 @@ _KNOWN_MAX: Final = 12
 class Loaded:
     """A configuration that can be used, and where each value stands: `lines` maps place → line of `file`.
 
-    `unknown` has a fault for each credential whose folder is not known.
+    `unknown` has a fault for each credential whose folder is not known, `sha256` is the hash of the file, in hex.
     """
 
     config: schema.Gateway
     file: str
     lines: Mapping[Place, int]
     unknown: tuple[str, ...] = ()
+    sha256: str = ""
 
     def to_start(self) -> schema.Gateway:
         """Return the configuration for whoever needs the files that it names. Raises `ConfigError`."""
@@ -88,7 +90,12 @@ def load(path: Path) -> Loaded:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: is not UTF-8: save the file in that encoding") from error
-    return parse(text, str(path), path.absolute().parent)
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        return replace(parse(text, str(path), path.absolute().parent), sha256=sha256)
+    except ConfigError as error:
+        error.facts["sha256"] = sha256
+        raise
 
 
 def parse(text: str, file: str, folder: Path) -> Loaded:

@@ -103,7 +103,7 @@ _OPTIONAL_TABLES: Final = frozenset(
 )
 """Tables that the example file shows as comments only."""
 
-_OF_RECEIVERS: Final = frozenset({"receiver", "health", "log"})
+_OF_RECEIVERS: Final = frozenset({"receiver", "health", "log", "audit"})
 """Tables that mean something where there is no `[node]`."""
 
 _GENERATED: Final = "made by `gateway config docs --write` from `gateway/config/schema`: change that, not this"

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TextIO
 from gateway import redaction
 from gateway.config import schema
 from gateway.health.journald import JournalSocket, is_connected
-from gateway.health.repeats import Repeats
+from gateway.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.health.repeats import LeftOut
+    from gateway.repeats import LeftOut
 
 TELL_EVERY_S: Final = 5.0
 

@@ -10,14 +10,15 @@ tried again; the broker holds everything else.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.errors import StoreError
-from gateway.model import Tick
+from gateway.model import OWN, MessageGroup, Tick
 from gateway.pressure import FLUSH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
     from gateway.channel import Channel
@@ -91,6 +92,7 @@ class Committer:
         self._pace = pace
         self.pressure: Callable[[], tuple[str, ...]] = tuple
         self._stopping = self._is_flushing = False
+        self._own: deque[tuple[str, list[bytes], asyncio.Future[int]]] = deque()
         self.counts = {"acknowledged": 0, "unacknowledged": 0, "ticks": 0}
 
     def stop(self) -> None:
@@ -103,9 +105,16 @@ class Committer:
         self._is_flushing = True
         self._intake.changed.set()
 
+    async def insert(self, topic: str, payloads: Sequence[bytes]) -> int:
+        """Let messages of the gateway's own be journaled as one group; return its position when it is durable."""
+        durable: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._own.append((topic, list(payloads), durable))
+        self._intake.changed.set()
+        return await durable
+
     async def run(self) -> None:
         """Commit until `stop`. Never cancel it while the pipeline goes on: it would miss an entry."""
-        while not (self._stopping and self._intake.is_empty):
+        while not (self._stopping and self._intake.is_empty and not self._own):
             wait_s = 0.0 if self._stopping else self._wait_s()
             if wait_s == 0:
                 await self.commit()
@@ -121,22 +130,32 @@ class Committer:
         """Commit what waits, acknowledge it, pass it on."""
         wall_ns, at, clock = self._clock.wall_ns(), self._timeline.now(), self._clock.quality()
         pending: Pending | None = None
+        own: asyncio.Future[int] | None = None
+        messages = 1
         entry: Entry
-        if self._intake.is_empty:
+        if self._own:
+            topic, payloads, own = self._own.popleft()
+            messages = len(payloads)
+            zeros = [0] * messages
+            entry = MessageGroup(wall_ns, at, clock, OWN, False, [topic] * messages, payloads, zeros, zeros, {})
+        elif self._intake.is_empty:
             entry = Tick(wall_ns, at, clock)
             self.counts["ticks"] += 1
         else:
             entry, pending = self._intake.take(wall_ns, at, clock)
+            messages = len(pending.topics)
         entry.pressure = (*self.pressure(), FLUSH) if self._is_flushing else self.pressure()
         self._is_flushing = False
         position = await self._durable(entry)
         if pending is not None:
             self._acknowledge(pending)
-        await self._inputs.put((position, entry), 1 if pending is None else len(pending.topics))
+        if own is not None and not own.done():
+            own.set_result(position)
+        await self._inputs.put((position, entry), messages)
 
     def _wait_s(self) -> float | None:
         """Return the time until something must be committed; a tick only when the pipeline has seen all input."""
-        if self._is_flushing:
+        if self._is_flushing or self._own:
             return 0.0
         wait_s = self._intake.wait_s(asyncio.get_running_loop().time())
         deadline = self._deadline() if self._inputs.is_idle else None

@@ -6,11 +6,13 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from gateway.audit.trail import record_security
 from gateway.config import schema
 from gateway.mirror.hearing import Hearing
 from gateway.transport.backoff import Backoff
 from gateway.transport.choice import transport
 from gateway.transport.credentials import Credentials
+from gateway.transport.tls import is_refusal
 
 if TYPE_CHECKING:
     import random
@@ -72,6 +74,8 @@ class Place:
         self.counts["faults"] += 1
         if error.fault != self.last_fault:
             log.warning("%s %s: %s", self.what, self.name, error)
+            if is_refusal(error.fault):
+                record_security("certificate.refused", peer=f"{self.what} {self.name}", fault=error.fault)
         self.last_fault = error.fault
 
     def _count_unheard(self) -> None:

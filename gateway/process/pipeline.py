@@ -40,7 +40,7 @@ from gateway.ledger import (
     UNROUTED,
     count,
 )
-from gateway.model import CLOCK_UNSYNCHRONISED, MessageGroup, Output, Quarantined
+from gateway.model import CLOCK_UNSYNCHRONISED, OWN, MessageGroup, Output, Quarantined
 from gateway.pressure import FLUSH
 from gateway.process.material import NO_MATERIAL
 from gateway.process.plan import CompiledRoute, Plan
@@ -98,6 +98,8 @@ class Pipeline:
         self._asking = [route for route in self._routes if route.decoding.memory is not None]
         self._patterns = [route.topics for route in routes]
         self._plans = TopicCache(self._plan, PLANS_MAX)
+        own = next((self._routes[number] for number, route in enumerate(routes) if not route.topics), None)
+        self._own_plans = TopicCache(lambda topic: Plan(topic, own), 1)
         self._redelivery = Redelivery(limits.receive_maximum)
         self._at = 0
         self._wall_ns = 0
@@ -191,7 +193,7 @@ class Pipeline:
             for reason, number in entry.shed.items():
                 count(self.ledger, RECEIVED, number)
                 count(self.ledger, SHED + reason, number)
-            duplicates = self._redelivery.duplicates(entry)
+            duplicates = set() if entry.connection == OWN else self._redelivery.duplicates(entry)
             for start, stop in _slices(entry.payloads):
                 self._take_in(entry, start, stop, position, duplicates)
                 yield self._handed_over()
@@ -268,7 +270,8 @@ class Pipeline:
 
     def _take_in(self, group: MessageGroup, start: int, stop: int, position: int, duplicates: set[int]) -> None:
         """Decide messages `start` to `stop` of a group. The hot path."""
-        plans, ledger, wall_ns = self._plans, self.ledger, group.wall_ns
+        plans = self._own_plans if group.connection == OWN else self._plans
+        ledger, wall_ns = self.ledger, group.wall_ns
         clock = group.clock
         columns = zip(range(start, stop), group.topics[start:stop], group.payloads[start:stop], strict=True)
         for index, topic, payload in columns:

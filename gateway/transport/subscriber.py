@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 import mqtt5
 
 from gateway import redaction
+from gateway.audit.trail import record_security
 from gateway.errors import CredentialError, GatewayError, MalformedPacketError
 from gateway.transport import opening
 from gateway.transport.backoff import Backoff
 from gateway.transport.connection import Connection
+from gateway.transport.tls import is_refusal
 
 if TYPE_CHECKING:
     import random
@@ -114,6 +116,9 @@ class Subscriber:
             self.counts["malformed"] += 1
         if error.fault != self.last_fault:
             log.warning("broker %s:%s: %s", self._options.host, self._options.port, error)
+            if is_refusal(error.fault):
+                peer = f"broker {self._options.host}:{self._options.port}"
+                record_security("certificate.refused", peer=peer, fault=error.fault)
         self.last_fault = error.fault
 
     def _count_overrun(self) -> None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import socket
 import ssl
 from pathlib import Path
+from typing import Final
 
 from gateway.errors import CredentialError
+
+_THEIRS: Final = "the server's certificate is refused"
+_OURS: Final = "the server refuses our certificate"
 
 
 def client_context(ca: str, certificate: str = "", key: str = "") -> ssl.SSLContext:
@@ -35,11 +39,16 @@ def fault_of(error: BaseException) -> str:
     while first.__cause__ is not None:
         first = first.__cause__
     if isinstance(first, ssl.SSLCertVerificationError):
-        return f"the server's certificate is refused: {first.verify_message}"
+        return f"{_THEIRS}: {first.verify_message}"
     _, is_alert, alert = ((first.reason or "") if isinstance(first, ssl.SSLError) else "").partition("_ALERT_")
     if is_alert and ("CERTIFICATE" in alert or alert == "UNKNOWN_CA"):
-        return f"the server refuses our certificate: {alert.lower().replace('_', ' ')}"
+        return f"{_OURS}: {alert.lower().replace('_', ' ')}"
     return str(error) or type(error).__name__
+
+
+def is_refusal(fault: str) -> bool:
+    """Say whether what `fault_of` returned, which may stand within a sentence, is about a certificate."""
+    return _THEIRS in fault or _OURS in fault
 
 
 def refusal(host: str, port: int, context: ssl.SSLContext, timeout_s: float) -> str:

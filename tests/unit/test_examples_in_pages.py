@@ -47,7 +47,9 @@ def whole(block: str) -> str:
     text = "" if "node" in tables else HEADS["node"]
     text += block + "\n"
     text += "".join(HEADS["spool"].format(lane) for lane in sorted((lanes | urgent(tables)) - known))
-    text += "" if "route" in tables else HEADS["route"].replace("telemetry", min(known | lanes))
+    usual = (known | lanes) - {tables.get("audit", {}).get("lane")}
+    text += "" if usual else HEADS["spool"].format("telemetry")
+    text += "" if "route" in tables else HEADS["route"].replace("telemetry", min(usual or {"telemetry"}))
     return text + "".join(HEADS["region"].replace("example", name) for name in sorted(regions - known_regions))
 
 

@@ -34,14 +34,16 @@ LAYERS = (
         "medium",
         "pressure",
         "redaction",
+        "repeats",
         "frame",
         "lock",
+        "hangup",
         "channel",
         "workers",
         "config.schema",
         "config.section",
     },
-    {"decode", "schemas", "process", "batch", "events", "transport"},
+    {"audit", "decode", "schemas", "process", "batch", "events", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
     {"recovery", "upkeep"},
     {"trial", "survey", "toll", "plan", "obstacles", "vitals"},
@@ -55,9 +57,9 @@ REGION_NEVER = {"ingest", "journal", "spool"}
 """The central side must run where there is no node."""
 
 PURE = re.compile(
-    r"(model|errors|ledger|redaction|frame|medium|pressure|plan|toll|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
-    r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.(session|turns|weights|failover|budget|refusals|shipment)|events(\..+)?|region\.(receiver|reconcile|audit)"
-    r"|ingest\.pace|transport\.(wire|packets|backoff|address|windows|contract|http_signatures|webhook_requests|webhook_answers|webhook_options)|health\.(rates|repeats|listen|contract|attention|picture|sentence|standstill)|cli\.quantities)"
+    r"(model|errors|ledger|redaction|repeats|frame|medium|pressure|plan|toll|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
+    r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.(session|turns|weights|failover|budget|refusals|shipment)|events(\..+)?|audit\.(entry|proof)|region\.(receiver|reconcile|audit)"
+    r"|ingest\.pace|transport\.(wire|packets|backoff|address|windows|contract|http_signatures|webhook_requests|webhook_answers|webhook_options)|health\.(rates|listen|contract|attention|picture|sentence|standstill)|cli\.quantities)"
 )
 IMPURE_MODULES = {"asyncio", "os", "socket", "ssl", "time", "random", "threading", "logging"}
 NAMES_NEVER = re.compile(r"(^|_)(utils?|common|helpers?|base|core|manager)(_|$)")

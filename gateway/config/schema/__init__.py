@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from msgspec import field
 
 from gateway.config.schema.amqp import Amqp
+from gateway.config.schema.audit import AUDIT_ROUTE, AUDIT_TOPIC, Audit
 from gateway.config.schema.health import Health
 from gateway.config.schema.kafka import Kafka, Registry
 from gateway.config.schema.log import Log
@@ -41,10 +42,13 @@ from gateway.config.schema.webhook import Webhook
 from gateway.config.section import Section, option
 
 __all__ = [
+    "AUDIT_ROUTE",
+    "AUDIT_TOPIC",
     "BLANK_OPTIONS",
     "NAME_OPTIONS",
     "PATH_OPTIONS",
     "Amqp",
+    "Audit",
     "Avro",
     "Broker",
     "Csv",
@@ -100,6 +104,7 @@ class Gateway(Section, frozen=True, kw_only=True):
     receiver: Annotated[Receiver | None, option("The central side.")] = None
     health: Annotated[Health, option("What supervisors ask.")] = field(default_factory=Health)
     log: Annotated[Log, option("What the gateway says of itself.")] = field(default_factory=Log)
+    audit: Annotated[Audit, option("Who changed what.")] = field(default_factory=Audit)
 
     @property
     def mirrored(self) -> tuple[Region, ...]:

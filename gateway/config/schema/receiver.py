@@ -138,6 +138,11 @@ class Receiver(Section, frozen=True, kw_only=True):
     forward: Annotated[tuple[Forward, ...], option("Brokers and servers that readings are handed on to.")] = ()
 
     @property
+    def keeps_state(self) -> bool:
+        """Whether the receiver has a state folder of its own; else its state lies in a database or at the brokers."""
+        return not {"postgresql", "kafka"} & set(self.sinks)
+
+    @property
     def usual_port(self) -> int:
         """The port that is meant: `port`, or the usual one."""
         return self.port or USUAL_PORTS[self.source]

@@ -144,7 +144,7 @@ def test_help_names_every_verb_and_imports_none() -> None:
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ")}
     assert listed >= set(cli.VERBS)
-    assert done.stdout.splitlines()[-1] == "['gateway.cli', 'gateway.errors']"
+    assert done.stdout.splitlines()[-1] == "['gateway.cli', 'gateway.errors', 'gateway.hangup']"
 
 
 @pytest.mark.parametrize("verb", list(cli.VERBS))

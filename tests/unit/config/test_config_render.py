@@ -98,7 +98,12 @@ def test_explain_shows_every_effective_value_and_its_origin() -> None:
 
 def test_explain_of_a_receiver_shows_nothing_of_a_node() -> None:
     text = '[receiver]\ntls_ca = "a"\ntls_certificate = "b"\ntls_key = "c"\n'
-    assert {line.key.partition(".")[0] for line in render.explain(loaded(text))} == {"receiver", "health", "log"}
+    assert {line.key.partition(".")[0] for line in render.explain(loaded(text))} == {
+        "receiver",
+        "health",
+        "log",
+        "audit",
+    }
 
 
 def test_what_explain_shows_is_toml() -> None:

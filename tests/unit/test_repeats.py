@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.health.repeats import TELL_S, LeftOut, Repeats
+from gateway.repeats import TELL_S, LeftOut, Repeats
 
 
 def test_as_many_lines_as_a_minute_may_have_go_through_at_once_and_the_next_ones_are_left_out() -> None:
