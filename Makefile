@@ -5,6 +5,7 @@
 #           shellcheck, Java and Maven by apt where they are missing, and Kafka by Maven
 #   check   format, lint, types, generated pages
 #   bench   the budgets
+#   thingsboard  what one of the benchmarks compares with, in an environment of its own
 #   scale   time and memory from few to many series, readings and regions, as plots
 #   soak    two hours (HOURS) at a fixed rate with an uplink that is cut every five minutes
 #   faults  the long fault and crash tests, and what `image` does
@@ -33,7 +34,7 @@ endef
 # Debian keeps these programs where the PATH of users does not look.
 export PATH := $(PATH):/usr/sbin:/sbin:/usr/local/sbin
 
-.PHONY: demo test check bench scale soak faults image deb docs lock clean
+.PHONY: demo test check bench scale soak thingsboard faults image deb docs lock clean
 .PHONY: mosquitto rabbitmq kafka postgresql disks systemd machine pages lintian
 .DELETE_ON_ERROR:
 
@@ -54,6 +55,13 @@ bench: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql
 
 scale: $(VENV)/bench.stamp mosquitto
 	$(BIN)/python -m benchmarks.scale $(SCALE)
+
+thingsboard: build/thingsboard/stamp
+
+build/thingsboard/stamp: $(VENV)/test.stamp
+	$(PYTHON) -m venv build/thingsboard
+	build/thingsboard/bin/python -m pip install --quiet --disable-pip-version-check thingsboard-gateway==3.8.5
+	touch $@
 
 soak: $(VENV)/test.stamp mosquitto
 	$(BIN)/python -m benchmarks.soak --hours $(HOURS) $(SOAK)
