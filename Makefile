@@ -35,13 +35,13 @@ endef
 export PATH := $(PATH):/usr/sbin:/sbin:/usr/local/sbin
 
 .PHONY: demo test check bench scale soak thingsboard faults image deb docs lock clean
-.PHONY: mosquitto rabbitmq kafka postgresql disks systemd machine pages lintian
+.PHONY: mosquitto rabbitmq kafka postgresql disks browser systemd machine pages lintian
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/run.stamp
 	$(BIN)/gateway demo $(DEMO)
 
-test: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks systemd pages check
+test: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks browser systemd pages check
 	$(BIN)/pytest
 
 check: $(VENV)/test.stamp
@@ -66,7 +66,7 @@ build/thingsboard/stamp: $(VENV)/test.stamp
 soak: $(VENV)/test.stamp mosquitto
 	$(BIN)/python -m benchmarks.soak --hours $(HOURS) $(SOAK)
 
-faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks systemd machine lintian
+faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks browser systemd machine lintian
 	GATEWAY_LONG=1 GATEWAY_KILLS=$(KILLS) $(BIN)/pytest tests/faults tests/integration tests/image
 
 image: $(VENV)/test.stamp mosquitto disks machine lintian
@@ -120,6 +120,9 @@ tests/.kafka/stamp: tests/support/kafka_jars/pom.xml
 	@command -v mvn >/dev/null || { $(call apt,maven); }
 	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/tests/.kafka
 	touch $@
+
+browser:
+	@command -v chromium >/dev/null || { $(call apt,chromium); }
 
 disks:
 	@command -v strace >/dev/null || { $(call apt,strace); }

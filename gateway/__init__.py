@@ -17,12 +17,14 @@ The code in the order in which a message passes it:
     decode         payload → rows, one file per format
     schemas        contracts that payloads keep, and whether a change of one is compatible
     quarantine     what no decoder could take, kept for a person
+    redrive        messages of the quarantine, published again
     batch          readings → columns → one sealed envelope, and back
     events         batches as CloudEvents, for consumers without our receiver
     spool          the durable ring: lanes of segments, a cursor per region
     mirror         a session per region: send, acknowledge, resend
     region         the central side: verify, de-duplicate, sink, acknowledge
     audit          who changed what, each entry proved by the next
+    console        a web page about the node, served by the daemon
     health         status, rates, logs; what a supervisor is told, and the HTTP endpoint for one that asks
     demo           a whole site and region on one machine, cut and killed, with the books at the end
 

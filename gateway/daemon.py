@@ -29,6 +29,7 @@ from gateway.clock import Clock
 from gateway.collector import collect, standing_still
 from gateway.config.material import read_material
 from gateway.config.render import explain
+from gateway.console import opening as console_opening
 from gateway.disk import Disk
 from gateway.errors import ConfigError
 from gateway.flow import Flow
@@ -43,10 +44,11 @@ from gateway.lock import only_one
 from gateway.recovery import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.config import schema
     from gateway.config.load import Loaded
+    from gateway.config.render import Effective
     from gateway.health.web import WebServer
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ async def run(configure: Callable[[], Loaded], ready: Callable[[], None]) -> Non
     config = loaded.config
     assert config.node is not None
     opening.check(config.health)
+    console_opening.check(config.console)
     folder = Path(config.node.state_folder)
     Disk().make_folder(folder)
     with only_one(folder):
@@ -124,6 +127,7 @@ class _Daemon:
             async with (
                 StatusEndpoint(self._config.node.socket_path, watched.status),
                 opening.endpoint(self._config.health, watched) as watched.server,
+                console_opening.console(_Desk(self._loaded, flow, watched, self._take_up)) as watched.console,
             ):
                 await self._until_stopped(flow)
         finally:
@@ -164,7 +168,10 @@ class _Daemon:
         self._stop()
 
     def _reload(self, uid: int, pid: int) -> None:
-        who = actor.of_signal(uid, pid)
+        self._take_up(actor.of_signal(uid, pid))
+
+    def _take_up(self, who: str) -> tuple[str, ...]:
+        """Take up the configuration as it is now; return what is wrong with it, empty when it is taken."""
         try:
             loaded = self._acceptable()
         except ConfigError as error:
@@ -174,7 +181,7 @@ class _Daemon:
             record("configuration.refused", who, sha256=sha256, faults=list(error.faults))
             for fault in error.faults:
                 log.error("the configuration is not taken: %s", fault)  # noqa: TRY400  # a person's mistake has no trace
-            return
+            return error.faults
         self._reloads["taken"] += 1
         self._refusal = ""
         log.info("taking up the new configuration")
@@ -186,6 +193,7 @@ class _Daemon:
             self._notifier.reloading(time.monotonic_ns())
             self._next = loaded
             self._stop()
+        return ()
 
     def _acceptable(self) -> Loaded:
         """Return what the file says now. Raises `ConfigError` when this process cannot take it up."""
@@ -199,6 +207,7 @@ class _Daemon:
 
     def _check(self, config: schema.Gateway) -> None:
         opening.check(config.health)
+        console_opening.check(config.console)
         material = read_material(config.route)
         Settings.of(config, material).pipeline(1, material.keys)
         assert self._config.node is not None
@@ -220,16 +229,29 @@ class _Watched:
         self._flow = flow
         self._about = about
         self.server: WebServer | None = None
+        self.console: WebServer | None = None
 
     def status(self) -> dict[str, object]:
-        health = {} if self.server is None else {"health": self.server.status()}
-        return {**self._flow.status(), **self._about(), **health}
+        servers = {"health": self.server, "console": self.console}
+        listening = {name: server.status() for name, server in servers.items() if server is not None}
+        return {**self._flow.status(), **self._about(), **listening}
 
     def unwell(self) -> str:
         return self._flow.pulse.unwell()
 
     def unready(self) -> str:
         return self._flow.unready()
+
+
+class _Desk:
+    """A daemon, as its console sees it."""
+
+    def __init__(self, loaded: Loaded, flow: Flow, watched: _Watched, reload: Callable[[str], Sequence[str]]) -> None:
+        self.config = loaded.config
+        self.effective: Sequence[Effective] = explain(loaded) if loaded.config.console.listen else []
+        self.recent = flow.recent
+        self.status = watched.status
+        self.reload = reload
 
 
 def _report(flow: Flow) -> None:

@@ -35,6 +35,7 @@ from gateway.audit.feed import Feed
 from gateway.batch import envelope
 from gateway.channel import Channel
 from gateway.config.material import read_material
+from gateway.console.recent import Recent
 from gateway.errors import StoreError
 from gateway.flash import Flash
 from gateway.health.pulse import Pulse
@@ -107,6 +108,7 @@ class Flow:
         self._readers = Workers(2, "spool-read")
         self._boot = clock.boot_id()
         self._rates = Rates()
+        self.recent = Recent() if config.console.listen else None
         self.pulse = Pulse(self._writer)
         self._refusing = ""
 
@@ -299,7 +301,7 @@ class Flow:
         loop = asyncio.get_running_loop()
         while True:
             batch = await self.sealed.get()
-            sealed = await loop.run_in_executor(self._encoder, envelope.seal, batch, self._boot)
+            sealed = await loop.run_in_executor(self._encoder, self._encoded, batch)
             await self._spooled(sealed)
             await self.sealed.done()
             self._notify()
@@ -316,11 +318,16 @@ class Flow:
 
     def _sealed_and_stored(self, batch: OpenBatch) -> tuple[SealedBatch, Appended | None]:
         """Seal and append; the spool lets one thread at a time write. None: the disk refused, try again."""
-        sealed = envelope.seal(batch, self._boot)
+        sealed = self._encoded(batch)
         try:
             return sealed, self.spool.append(sealed, self.timeline.now())
         except StoreError:
             return sealed, None
+
+    def _encoded(self, batch: OpenBatch) -> SealedBatch:
+        if self.recent is not None:
+            self.recent.note(batch)
+        return envelope.seal(batch, self._boot)
 
     def _notify(self) -> None:
         for mirror in self.mirrors:

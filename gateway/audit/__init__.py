@@ -5,6 +5,7 @@
     chain    the files: append under a lock, durable, bounded
     trail    what the process has to say, on its way into the chain; `record` is what everyone calls
     actor    who acts: user, login, process
+    audited  what a person does, told before and after
 
 An entry goes into the chain on the box first. Where a lane is configured, it also goes through the journal into that
 lane's batches like any reading (`gateway.flow`), so that each region has a copy that nobody on the box can change.

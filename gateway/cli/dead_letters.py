@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from gateway.audit.audited import audited
 from gateway.cli import EX_NO, EX_OK
-from gateway.cli.audited import audited
 from gateway.cli.shown import moment, plain, table
 from gateway.region import chosen, dead_letters
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from gateway.audit.audited import audited
 from gateway.batch import envelope
 from gateway.cli import EX_NO, EX_OK, source
-from gateway.cli.audited import audited
 from gateway.cli.shown import plain, progress, table
 from gateway.disk import Disk
 from gateway.errors import BatchError, ConfigError, LinkError

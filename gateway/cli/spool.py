@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.audit.audited import audited
 from gateway.batch.decode import decode
 from gateway.cli import EX_NO, EX_OK, source, spool_said
-from gateway.cli.audited import audited
 from gateway.cli.envelopes import add_key_file, lines, protection_of
 from gateway.cli.shown import progress
 from gateway.clock import Clock

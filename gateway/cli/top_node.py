@@ -30,7 +30,6 @@ TINY: Final = 72
 """Columns below which more are."""
 
 _HIGH: Final = 0.8
-_FULL: Final = 0.95
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _PARTS: Final = len(_EIGHTHS) - 1
 
@@ -57,8 +56,11 @@ def blocks(picture: Facts, width: int, *, is_plain: bool) -> Iterator[Renderable
     yield Text.assemble(("start    ", "bold"), _start(picture))
 
 
-def bar(part: float | None, *, is_plain: bool, width: int = BAR) -> Text:
-    """Return a bar that is filled to a share: yellow when high, red when full; never full before it is."""
+def bar(part: float | None, *, is_plain: bool, is_full: bool = False, width: int = BAR) -> Text:
+    """Return a bar that is filled to a share, never wholly before it is: yellow when high.
+
+    `is_full`, which is red: that the share is high has cost something already.
+    """
     steps = width - 2 if is_plain else width * _PARTS
     filled = 0 if part is None else max(0, min(steps, int(part * steps)))
     if part and not filled:
@@ -68,7 +70,7 @@ def bar(part: float | None, *, is_plain: bool, width: int = BAR) -> Text:
     else:
         whole, rest = divmod(filled, _PARTS)
         text = ("█" * whole + (_EIGHTHS[rest] if rest else "")).ljust(width)
-    style = "red" if (part or 0) >= _FULL else "yellow" if (part or 0) >= _HIGH else "green"
+    style = "red" if is_full else "yellow" if (part or 0) >= _HIGH else "green"
     return Text(text, style if is_plain else f"{style} on bright_black")
 
 
@@ -114,7 +116,12 @@ def _lanes(picture: Facts, width: int, *, is_plain: bool) -> Table:
         holds = room(one["bytes"]) if is_narrow else f"{room(one['bytes'])} of {room(one['bytes_max'])}"
         cells: list[str | Text] = [
             plain(one["name"]),
-            bar(one["share"], is_plain=is_plain, width=BAR if width >= TINY else BAR // 2),
+            bar(
+                one["share"],
+                is_plain=is_plain,
+                is_full=one["state"] == "full",
+                width=BAR if width >= TINY else BAR // 2,
+            ),
             Text(share(one["share"]), "red" if one["state"] == "full" else ""),
             holds,
             span(one["room_s"]),

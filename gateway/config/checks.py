@@ -65,6 +65,33 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
     if config.receiver is not None:
         yield from _receiver(config.receiver)
     yield from _health(config)
+    yield from _console(config)
+
+
+def _console(config: schema.Gateway) -> Iterator[Finding]:
+    options, listen_place = config.console, ("console", "listen")
+    pems = {"tls_certificate": options.tls_certificate, "tls_key": options.tls_key, "tls_ca": options.tls_ca}
+    for name in (name for name, path in pems.items() if any(pems.values()) and not path):
+        yield Finding("is needed where TLS is spoken: only clients with a certificate are let in", (("console", name),))
+    if not options.listen:
+        if options != schema.Console():
+            yield Finding("is needed by the other options of the console", (listen_place,))
+        return
+    if config.node is None:
+        yield Finding("belongs to a node: a receiver has no console", (listen_place,))
+        return
+    try:
+        found = listen.address(options.listen, is_guarded=any(pems.values()))
+    except ValueError as error:
+        yield Finding(str(error), (listen_place,))
+        return
+    if found.path in {str(config.node.socket_path), config.health.listen} - {""}:
+        yield Finding("is the socket of something else already: name another path", (listen_place,))
+    if found.port and options.listen == config.health.listen:
+        yield Finding("is where health.listen is already: name another port", (listen_place, ("health", "listen")))
+    if options.token_file and not found.path and not any(pems.values()):
+        sentence = "means nothing on a port without TLS, where nothing can be changed: listen on a Unix socket"
+        yield Finding(sentence, (("console", "token_file"), listen_place))
 
 
 def _health(config: schema.Gateway) -> Iterator[Finding]:

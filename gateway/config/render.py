@@ -52,6 +52,7 @@ _EXAMPLES: Final = {
     "route.duplicates.key": '"number"',
     "route.limit.messages_per_second": "10",
     "route.window.size": '"1m"',
+    "console.listen": '"/run/edge-gateway/console.sock"',
     "health.listen": '"127.0.0.1:9273"',
     "region.name": '"centre"',
     "region.host": '"region.example.org"',
@@ -98,6 +99,7 @@ _OPTIONAL_TABLES: Final = frozenset(
         "receiver.forward.kafka.registry",
         "receiver.forward.nats",
         "receiver.forward.webhook",
+        "console",
         "health",
     }
 )

@@ -42,6 +42,8 @@ def _of_process(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"the last reload was refused, the gateway goes on as it was: {refusal}"
     if fault := status.get("health", {}).get("fault"):
         yield f"nobody can ask over HTTP: {fault}"
+    if fault := status.get("console", {}).get("fault"):
+        yield f"nobody can open the console: {fault}"
 
 
 def _of_lane(name: str, lane: Mapping[str, Any]) -> Iterator[str]:

@@ -25,8 +25,11 @@ class Address(NamedTuple):
     path: str = ""
 
 
-def address(listen: str) -> Address:
-    """Return the address that `listen` names. Raises `ValueError` with what is wrong, to be read after its name."""
+def address(listen: str, *, is_guarded: bool = False) -> Address:
+    """Return the address that `listen` names. Raises `ValueError` with what is wrong, to be read after its name.
+
+    `is_guarded`: TLS lets in those with a certificate alone, so any address will do.
+    """
     if listen.startswith("/"):
         size = len(listen.encode())
         if size > SOCKET_PATH_BYTES_MAX:
@@ -41,7 +44,7 @@ def address(listen: str) -> Address:
     if port > PORT_MAX:
         raise ValueError(f"names port {port}, and the highest is {PORT_MAX}")
     host = found["v6"] or found["host"] or ""
-    if not is_loopback(host):
+    if not is_guarded and not is_loopback(host):
         raise ValueError(
             f'listens beyond this machine on "{host}", without TLS or passwords: use 127.0.0.1, and ssh -L or a reverse'
             " proxy for others"

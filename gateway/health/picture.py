@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     Facts = Mapping[str, Any]
 
+PAUSE_S_MAX: Final = 60.0
+"""Time without a look after which rates begin anew: a mean over an hour is none of now."""
+
 LOST: Final = ("evicted", "thinned", "expired", "lagged", "damaged")
 """How batches end that some region will not get, see the glossary."""
 
@@ -35,12 +38,14 @@ class Watch:
     def __init__(self) -> None:
         self._rates = Rates()
         self._life: object = None
+        self._looked_s = 0.0
 
     def look(self, now_s: float, status: Facts) -> dict[str, Any]:
         """Return the picture of `status`, which was asked for at `now_s`, of a clock that does not step."""
         life = (status.get("pid"), status["recovery"].get("seconds"))
-        if life != self._life:
+        if life != self._life or now_s - self._looked_s > PAUSE_S_MAX:
             self._life, self._rates = life, Rates()
+        self._looked_s = now_s
         self._rates.look(now_s, dict(_counts(status)))
         return _picture(status, self._rates.per_second() if self._rates.looks > 1 else {})
 

@@ -27,6 +27,7 @@ from aiohttp import web
 from gateway.health.listen import address, host_of, is_loopback
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Iterable
 
     from aiohttp.web_protocol import RequestHandler
@@ -50,10 +51,22 @@ _FIELDS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosnif
 
 
 class WebServer:
-    """Serves `tables` on `listen`, a valid one. Use as an async context manager."""
+    """Serves `tables` on `listen`, a valid one. Use as an async context manager.
 
-    def __init__(self, listen: str, tables: Iterable[web.RouteTableDef]) -> None:
-        self._address = address(listen)
+    `name` says in the log what it is. `tls` lets in those with a certificate alone; then any address and Host will do.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        tables: Iterable[web.RouteTableDef],
+        *,
+        name: str = "health",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._name = name
+        self._tls = tls
+        self._address = address(listen, is_guarded=tls is not None)
         app = web.Application(middlewares=[self._guard], client_max_size=CONTENT_BYTES_MAX)
         for table in tables:
             app.add_routes(table)
@@ -77,8 +90,8 @@ class WebServer:
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         if not await self._listens():
-            self._tasks.append(asyncio.create_task(self._retry(), name="health retry"))
-        self._tasks.append(asyncio.create_task(self._sweep(), name="health sweep"))
+            self._tasks.append(asyncio.create_task(self._retry(), name=f"{self._name} retry"))
+        self._tasks.append(asyncio.create_task(self._sweep(), name=f"{self._name} sweep"))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -114,17 +127,17 @@ class WebServer:
         host, port, path = self._address
         try:
             if path:
-                self._server = await loop.create_unix_server(self._connection, sock=_bound(path))
+                self._server = await loop.create_unix_server(self._connection, sock=_bound(path), ssl=self._tls)
             else:
-                self._server = await loop.create_server(self._connection, host, port)
+                self._server = await loop.create_server(self._connection, host, port, ssl=self._tls)
         except OSError as error:
             fault = f"{path or f'{host}:{port}'} cannot be listened on: {error.strerror or error}"
             if fault != self._fault:
-                log.warning("no health endpoint, tried again each %.0f s: %s", RETRY_S, fault)
+                log.warning("no %s endpoint, tried again each %.0f s: %s", self._name, RETRY_S, fault)
             self._fault = fault
             return False
         self._fault = ""
-        log.info("health endpoint on %s", self._where())
+        log.info("%s endpoint on %s", self._name, self._where())
         return True
 
     def _connection(self) -> asyncio.Protocol:
@@ -167,7 +180,7 @@ class WebServer:
             self._touched[protocol] = asyncio.get_running_loop().time()
         if request.transport is not None:
             request.transport.set_write_buffer_limits(WRITE_BYTES_MAX)
-        if not self._address.path and not is_loopback(host_of(request.host)):
+        if not (self._address.path or self._tls) and not is_loopback(host_of(request.host)):
             return web.Response(
                 status=421, text="this server is asked by names of this machine only\n", headers=_FIELDS
             )

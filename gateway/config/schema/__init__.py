@@ -13,6 +13,7 @@ from msgspec import field
 
 from gateway.config.schema.amqp import Amqp
 from gateway.config.schema.audit import AUDIT_ROUTE, AUDIT_TOPIC, Audit
+from gateway.config.schema.console import Console
 from gateway.config.schema.health import Health
 from gateway.config.schema.kafka import Kafka, Registry
 from gateway.config.schema.log import Log
@@ -51,6 +52,7 @@ __all__ = [
     "Audit",
     "Avro",
     "Broker",
+    "Console",
     "Csv",
     "Duplicates",
     "Events",
@@ -102,6 +104,7 @@ class Gateway(Section, frozen=True, kw_only=True):
     route: Annotated[tuple[Route, ...], option("The routes, in order of precedence.")] = ()
     region: Annotated[tuple[Region, ...], option("The regions.")] = ()
     receiver: Annotated[Receiver | None, option("The central side.")] = None
+    console: Annotated[Console, option("The console, a web page about the node.")] = field(default_factory=Console)
     health: Annotated[Health, option("What supervisors ask.")] = field(default_factory=Health)
     log: Annotated[Log, option("What the gateway says of itself.")] = field(default_factory=Log)
     audit: Annotated[Audit, option("Who changed what.")] = field(default_factory=Audit)
@@ -144,6 +147,10 @@ PATH_OPTIONS: Final = frozenset(
         "broker.tls_ca",
         "broker.tls_certificate",
         "broker.tls_key",
+        "console.tls_ca",
+        "console.tls_certificate",
+        "console.tls_key",
+        "console.token_file",
         "route.key_file",
         "route.avro.reader_schema_file",
         "route.avro.schema_file",

@@ -290,6 +290,7 @@ def test_every_option_that_names_a_file_is_resolved() -> None:
     sections = {
         "node": schema.Node,
         "broker": schema.Broker,
+        "console": schema.Console,
         "route": schema.Route,
         "region": schema.Region,
         "region.kafka.registry": schema.Registry,

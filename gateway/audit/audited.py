@@ -1,4 +1,4 @@
-"""Writes into the audit log what a command is about to do, and then what came of it.
+"""Writes into the audit log what a person is about to do, by a command or the console, and then what came of it.
 
 The first entry is durable before anything is done: when it cannot be written, nothing is done. Killed in between, the
 first one tells. A daemon may run on the folder: whoever appends holds the log's lock for as long as a line takes.
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def audited(folder: Path, kind: str, what: Mapping[str, object]) -> Iterator[dict[str, object]]:
+def audited(folder: Path, kind: str, what: Mapping[str, object], who: str = "") -> Iterator[dict[str, object]]:
     """Surround what is done in a state folder; what is put into the dictionary is told as the outcome.
+
+    `who` is this process where nothing else is known.
 
     Raises `StoreError` before anything is done when the log takes no entry.
     """
     chain = Chain(Disk(), folder / FOLDER)
-    who = actor.of_process()
+    who = who or actor.of_process()
     chain.append(kind, who, what, time.time_ns())
     outcome: dict[str, object] = {}
     try:
