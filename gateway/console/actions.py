@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.audit.audited import audited
@@ -16,11 +17,14 @@ from gateway.quarantine import Editor, Selection
 from gateway.redrive import Redrive
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import TypeVar
 
     from gateway.console.contract import Desk
     from gateway.console.documents import Documents
+
+    T = TypeVar("T")
 
 KEYS_MAX: Final = 500
 """Messages of one action."""
@@ -35,24 +39,30 @@ class Actions:
     def __init__(self, desk: Desk, documents: Documents) -> None:
         self._desk = desk
         self._documents = documents
-        self._turn = asyncio.Lock()
+        # Not the thread of the documents: publishing takes as long as the broker does.
+        self._thread = ThreadPoolExecutor(1, "console-act")
+
+    def close(self) -> None:
+        """Let go of the thread; what is under way goes on in it."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def redrive(self, keys: Sequence[int], who: str) -> dict[str, Any]:
         """Publish messages again on their topics, and remove those that a subscriber got."""
-        async with self._turn:
-            went, left = await self._documents.asked(lambda: self._redriven(self._documents.path, keys, who))
+        went, left = await self._done(lambda: self._redriven(self._documents.path, keys, who))
         return {"done": went, "left": left}
 
     async def purge(self, keys: Sequence[int], who: str) -> dict[str, Any]:
         """Remove messages for ever."""
-        async with self._turn:
-            removed = await self._documents.asked(lambda: _purged(self._documents.path, keys, who))
+        removed = await self._done(lambda: _purged(self._documents.path, keys, who))
         return {"done": removed, "left": []}
 
     async def reload(self, _: Sequence[int], who: str) -> dict[str, Any]:
         """Take up the configuration file as it is now."""
         faults = self._desk.reload(who)
         return {"done": 0 if faults else 1, "left": [{"key": "", "topic": "", "why": fault} for fault in faults]}
+
+    async def _done(self, action: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, action)
 
     def _redriven(self, path: Path, keys: Sequence[int], who: str) -> tuple[int, list[dict[str, str]]]:
         if not path.exists():

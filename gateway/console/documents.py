@@ -5,8 +5,8 @@
     quarantine      the newest messages in quarantine, how many there are of each reason; one message with its payload
     configuration   every effective value with its origin
 
-Files are read in a thread of their own, one question at a time. No value that may be a secret leaves the node: options
-name files of secrets, never hold them, and of a URL user, password and query are left out.
+Pictures are made and files read in a thread of their own, one question at a time. No value that may be a secret leaves
+the node: options name files of secrets, never hold them, and of a URL user, password and query are left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -55,21 +55,26 @@ class Documents:
         self.files = ThreadPoolExecutor(1, "console")
         self._watch = Watch()
         self._made_at = -MADE_ANEW_S
-        self._picture: dict[str, Any] = {}
+        self._picture = msgspec.Raw(b"null")
+        self._making = asyncio.Lock()
 
     def close(self) -> None:
         """Let go of the thread."""
         self.files.shutdown(wait=False, cancel_futures=True)
 
-    def now(self) -> dict[str, Any]:
-        """Return the picture of the node."""
-        now = time.monotonic()
-        if now - self._made_at >= MADE_ANEW_S:
-            status = self._desk.status()
-            picture = {**self._watch.look(now, status), "topics": status.get("topics")}
-            self._picture = cast("dict[str, Any]", redaction.masked_all(msgspec.to_builtins(picture)))
-            self._made_at = now
-        return self._picture
+    async def now(self) -> msgspec.Raw:
+        """Return the picture of the node, encoded. Only the status is taken on the loop."""
+        async with self._making:
+            now = time.monotonic()
+            if now - self._made_at >= MADE_ANEW_S:
+                status = self._desk.status()
+                self._picture = await self.asked(lambda: self._made(now, status))
+                self._made_at = now
+            return self._picture
+
+    def _made(self, now_s: float, status: dict[str, object]) -> msgspec.Raw:
+        picture = {**self._watch.look(now_s, status), "topics": status.get("topics")}
+        return msgspec.Raw(msgspec.json.encode(redaction.masked_all(msgspec.to_builtins(picture))))
 
     def series(self, words: str) -> dict[str, Any]:
         """Return recent readings."""

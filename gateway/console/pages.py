@@ -41,6 +41,7 @@ class Pages:
     def close(self) -> None:
         """Let go of threads."""
         self._documents.close()
+        self._actions.close()
 
     def routes(self) -> web.RouteTableDef:
         """Return the table of routes."""
@@ -62,7 +63,8 @@ class Pages:
 
     async def _now(self, request: web.Request) -> web.Response:
         why = why_read_only(request, self._token_file)
-        return _json({**self._documents.now(), "time_ms": time.time_ns() // 1_000_000, "read_only": why})
+        picture = await self._documents.now()
+        return _json({"picture": picture, "time_ms": time.time_ns() // 1_000_000, "read_only": why})
 
     async def _series(self, request: web.Request) -> web.Response:
         return _json(self._documents.series(request.query.get("words", "")))

@@ -2,15 +2,17 @@
 
     encode thread ─▶ note(batch): some rows of it ─▶ series ─▶ a ring of points each ◀── find() ── loop
 
-The hot path pays nothing: batches are looked at in the encode thread, beside the work of minutes that compressing them
-is, and of each batch only some rows are taken. While nobody looks these are `UNWATCHED_ROWS` of them, one for each of
-some topics, other topics each time, so that whoever comes finds something; for `WATCHED_S` after somebody asked these
-are up to `WATCHED_ROWS`. A series keeps `POINTS_MAX` numbers, at least `SPACING_NS` apart in their own time: a minute
-of a fast sensor, a day of a slow one.
+The loop pays nothing: batches are looked at in the encode thread, which compresses them, and of each batch only some
+rows are taken. While nobody looks these are `UNWATCHED_ROWS` of them, one for each of some topics, other topics each
+time, so that whoever comes finds something; for `WATCHED_S` after somebody asked these are up to `WATCHED_ROWS`, about
+a millisecond of work. A series keeps `POINTS_MAX` numbers, at least `SPACING_NS` apart in their own time: a minute of a
+fast sensor, a day of a slow one.
 
-Bounds: `SERIES_MAX` series of `NAME_CHARACTERS_MAX` characters; the one silent longest goes for a new one. All of it
-takes less than 5 MB, which a test measures. It is a sample to look at, not a store: nothing of it is kept on disk, and
-what routes hash or encrypt is hashed or encrypted here, too.
+Bounds: `SERIES_MAX` series of `NAME_CHARACTERS_MAX` characters. A new one takes the place of the one that was silent
+longest, if that was so for `KEPT_S`, or if the new one is what somebody looks for just now: else more series than there
+are places for would drive each other out, and none had a line. All of it takes less than 5 MB, which a test measures.
+It is a sample to look at, not a store: nothing of it is kept on disk, and what routes hash or encrypt is hashed or
+encrypted here, too.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gateway.model import OpenBatch, Row, Value
 
@@ -33,15 +35,16 @@ TEXT_CHARACTERS_MAX: Final = 120
 SPACING_NS: Final = 500_000_000
 LATE_NS_MAX: Final = 60_000_000_000
 UNWATCHED_ROWS: Final = 32
-WATCHED_ROWS: Final = 2000
-WATCHED_ROWS_OF_TOPIC: Final = 8
+WATCHED_ROWS: Final = 600
+ROWS_OF_TOPIC: Final = 8
 WATCHED_S: Final = 10.0
+KEPT_S: Final = 30.0
 
 
 class Series:
     """One series: its newest value and, where that is a number, the points before it."""
 
-    __slots__ = ("field", "newest", "newest_ns", "seen", "times", "topic", "values")
+    __slots__ = ("field", "newest", "newest_ns", "seen", "times", "topic", "touched_s", "values")
 
     def __init__(self, topic: str, field: str) -> None:
         self.topic = topic
@@ -49,6 +52,7 @@ class Series:
         self.newest: Value = ""
         self.newest_ns = 0
         self.seen = 0
+        self.touched_s = 0.0
         self.times = array("q")
         self.values = array("d")
 
@@ -82,66 +86,73 @@ class Series:
 class Recent:
     """The series. `note` is for one thread, everything else for any."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._series: dict[tuple[str, str], Series] = {}
+        self._wanted: list[str] = []
         self._lock = threading.Lock()
         self._watched_until = 0.0
         self._turn = 0
-        self.evicted = 0
+        self.left_out = 0
 
     def note(self, batch: OpenBatch) -> None:
         """Take some rows of a batch."""
-        is_watched = time.monotonic() < self._watched_until
-        rows = list(_all(batch, WATCHED_ROWS) if is_watched else self._some(batch, UNWATCHED_ROWS))
+        now_s = self._clock()
+        is_watched = now_s < self._watched_until
+        self._wanted = self._wanted if is_watched else []
+        rows = list(self._some(batch, WATCHED_ROWS, ROWS_OF_TOPIC) if is_watched else self._some(batch, UNWATCHED_ROWS))
         with self._lock:
             for topic, time_ns, row in rows:
                 for field, value in row.items():
-                    if len(topic) + len(field) <= NAME_CHARACTERS_MAX:
-                        self._of(topic, field).add(time_ns, value)
+                    one = self._of(topic, field, now_s)
+                    if one is not None:
+                        one.add(time_ns, value)
 
     def find(self, words: str, limit: int) -> tuple[list[dict[str, object]], int]:
         """Return series whose topic and field hold all `words`, by name, at most `limit`, and how many there are."""
-        self._watched_until = time.monotonic() + WATCHED_S
-        wanted = words.casefold().split()
+        self._watched_until = self._clock() + WATCHED_S
+        self._wanted = wanted = words.casefold().split()
         with self._lock:
-            found = [one for one in self._series.values() if _holds(one, wanted)]
+            found = [one for one in self._series.values() if _holds(one.topic, one.field, wanted)]
             found.sort(key=lambda one: (one.topic, one.field))
             return [one.said() for one in found[:limit]], len(found)
 
-    def _of(self, topic: str, field: str) -> Series:
+    def _of(self, topic: str, field: str, now_s: float) -> Series | None:
+        """Return the series of this name, None where there is no place for it."""
         key = (topic, field)
         one = self._series.pop(key, None)
         if one is None:
+            if len(topic) + len(field) > NAME_CHARACTERS_MAX or not self._has_place(topic, field, now_s):
+                self.left_out += 1
+                return None
             one = Series(topic, field)
-            if len(self._series) >= SERIES_MAX:
-                del self._series[next(iter(self._series))]
-                self.evicted += 1
+        one.touched_s = now_s
         self._series[key] = one  # the newest stand last
         return one
 
-    def _some(self, batch: OpenBatch, most: int) -> Iterator[tuple[str, int, Row]]:
-        """Yield the newest row of at most so many topics, of those that come next in turn."""
+    def _has_place(self, topic: str, field: str, now_s: float) -> bool:
+        """Say whether one more series may be there; the one that was silent longest may go for it."""
+        if len(self._series) < SERIES_MAX:
+            return True
+        oldest = next(iter(self._series))
+        is_silent = now_s - self._series[oldest].touched_s >= KEPT_S
+        if not is_silent and not (self._wanted and _holds(topic, field, self._wanted)):
+            return False
+        del self._series[oldest]
+        return True
+
+    def _some(self, batch: OpenBatch, most: int, of_topic: int = 1) -> Iterator[tuple[str, int, Row]]:
+        """Yield at most so many rows, the newest of each topic: of those topics that are in turn, if not of all."""
         topics = len(batch.rows)
         first = self._turn % topics if topics > most else 0
         self._turn = first + most
+        each = min(of_topic, max(1, most // max(topics, 1)))
         for topic, (times, rows) in islice(batch.rows.items(), first, first + most):
-            yield topic, times[-1], rows[-1]
+            yield from ((topic, times[index], rows[index]) for index in range(-min(each, len(rows)), 0))
 
 
-def _all(batch: OpenBatch, most: int) -> Iterator[tuple[str, int, Row]]:
-    """Yield the newest rows of each topic, at most so many in all."""
-    left = most
-    for topic, (times, rows) in batch.rows.items():
-        some = min(left, WATCHED_ROWS_OF_TOPIC, len(rows))
-        for index in range(len(rows) - some, len(rows)):
-            yield topic, times[index], rows[index]
-        left -= some
-        if not left:
-            return
-
-
-def _holds(one: Series, wanted: list[str]) -> bool:
-    name = f"{one.topic} {one.field}".casefold()
+def _holds(topic: str, field: str, wanted: list[str]) -> bool:
+    name = f"{topic} {field}".casefold()
     return all(word in name for word in wanted)
 
 

@@ -42,7 +42,8 @@ async function look() {
   clearTimeout(timer);
   const mine = (turn += 1);
   try {
-    const now = await ask("now");
+    const { picture, ...about } = await ask("now");
+    const now = { ...picture, ...about };
     answeredAt = performance.now();
     head(now);
     await views[open].look(now);

@@ -10,7 +10,7 @@ export class Overview {
     this.tiles = new Map();
     this.bars = new Map();
     this.flow = el("ol", { class: "tiles" });
-    this.channels = new Table("Channels", [{ head: "channel" }, { head: "", kind: "wide" }, { head: "waiting", kind: "number" }, { head: "sender waited", kind: "number" }], "No channels.");
+    this.channels = new Table("Channels", [{ head: "channel" }, { head: "filled", kind: "wide" }, { head: "waiting", kind: "number" }, { head: "sender waited", kind: "number" }], "No channels.");
     this.lanes = new Table("Lanes", [
       { head: "lane" }, { head: "ring", kind: "wide" }, { head: "share", kind: "number" }, { head: "holds", kind: "number" }, { head: "room for", kind: "number" },
       { head: "written a second", kind: "number" }, { head: "batches waiting", kind: "number" }, { head: "readings lost", kind: "number" }, { head: "when full" },

@@ -15,8 +15,8 @@ export class Quarantine {
     this.sum = el("p", { class: "quiet" });
     this.all = el("input", { type: "checkbox", id: "all", onchange: () => this.chooseAll() });
     this.table = new Table("Messages in quarantine, newest first", [
-      { head: "", kind: "short" }, { head: "topic", isName: true }, { head: "time", kind: "short" }, { head: "reason", kind: "short" }, { head: "detail" },
-      { head: "bytes", kind: "number" }, { head: "", kind: "short" },
+      { head: "chosen", kind: "short" }, { head: "topic", isName: true }, { head: "time", kind: "short" }, { head: "reason", kind: "short" }, { head: "detail" },
+      { head: "bytes", kind: "number" }, { head: "payload", kind: "short" },
     ], "Nothing is in quarantine.");
     this.boxes = new Map();
     this.buttons = new Map();
@@ -73,7 +73,7 @@ export class Quarantine {
   button(one) {
     if (!this.buttons.has(one.key)) {
       if (this.buttons.size > 1000) this.buttons.clear();
-      this.buttons.set(one.key, el("button", { type: "button", "aria-label": `payload of ${one.topic}`, onclick: () => this.open(one.key) }, "payload"));
+      this.buttons.set(one.key, el("button", { type: "button", "aria-label": `payload of ${one.topic}`, onclick: () => this.open(one.key) }, "show"));
     }
     return this.buttons.get(one.key);
   }

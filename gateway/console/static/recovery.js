@@ -1,6 +1,6 @@
 // What the last start found and made good.
 
-import { el, say } from "./dom.js";
+import { el } from "./dom.js";
 import { count, some } from "./format.js";
 import { panel } from "./overview.js";
 
@@ -8,7 +8,7 @@ export class Recovery {
   constructor(place) {
     this.facts = el("dl", { class: "facts" });
     this.notes = el("ul", { class: "notes" });
-    place.append(panel("Last start", this.facts), panel("What it noted", this.notes));
+    place.append(panel("What it found", this.facts), panel("What it noted", this.notes));
   }
 
   async look(now) {
@@ -27,6 +27,5 @@ export class Recovery {
     this.said = said;
     this.facts.replaceChildren(...Object.entries(facts).map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))));
     this.notes.replaceChildren(...(recovery.notes.length ? recovery.notes : ["Nothing: the last run had ended well, or there was none."]).map((one) => el("li", {}, one)));
-    say(this.facts.previousElementSibling, "Last start");
   }
 }

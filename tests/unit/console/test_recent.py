@@ -66,14 +66,33 @@ def test_words_are_found_in_topic_and_field_in_any_case() -> None:
     assert store.find("plant", 2)[1] == 3
 
 
-def test_a_flood_of_series_evicts_those_that_are_silent_longest() -> None:
-    store = Recent()
-    for start in range(0, recent.SERIES_MAX + 100, 20):
+def flood(store: Recent, first: int) -> None:
+    """Let as many series come as there are places, and one in between that goes on."""
+    for start in range(first, first + recent.SERIES_MAX, 20):
         rows = {f"t{number}": [(S, {"x": 1.0})] for number in range(start, start + 20)}
-        store.note(batch({"steady": [(start * S, {"x": 1.0})], **rows}))
+        store.note(batch({"steady": [(start * S + S, {"x": 1.0})], **rows}))
+
+
+def test_a_flood_of_series_drives_out_none_that_goes_on_and_those_that_are_silent() -> None:
+    now = [0.0]
+    store = Recent(lambda: now[0])
+    flood(store, 0)
+    flood(store, recent.SERIES_MAX)
     assert store.find("", 1)[1] == recent.SERIES_MAX
+    assert store.find("t5", 1)[1] > 0
+    assert store.left_out > recent.SERIES_MAX - 100
+    now[0] = recent.KEPT_S + recent.WATCHED_S
+    flood(store, 2 * recent.SERIES_MAX)
+    assert store.find("t5", 1)[1] == 0
     assert store.find("steady", 1)[1] == 1
-    assert store.evicted > 0
+
+
+def test_what_is_looked_for_finds_a_place_in_a_full_store() -> None:
+    store = Recent(lambda: 0.0)
+    flood(store, 0)
+    store.find("rare", 1)
+    store.note(batch({"rare/one": [(S, {"x": 1})], "other": [(S, {"x": 1})]}))
+    assert (store.find("rare", 1)[1], store.find("other", 1)[1]) == (1, 0)
 
 
 def test_a_full_store_takes_less_than_five_megabytes() -> None:
@@ -82,8 +101,8 @@ def test_a_full_store_takes_less_than_five_megabytes() -> None:
     store.find("", 1)
     for number in range(0, recent.POINTS_MAX + 8, 8):
         some = [((number + step) * S, {"x": number + step + 0.5}) for step in range(8)]
-        for start in range(0, recent.SERIES_MAX, 200):
-            names = (f"{n:0{recent.NAME_CHARACTERS_MAX - 1}}" for n in range(start, start + 200))
+        for start in range(0, recent.SERIES_MAX, 50):
+            names = (f"{n:0{recent.NAME_CHARACTERS_MAX - 1}}" for n in range(start, start + 50))
             store.note(batch(dict.fromkeys(names, some)))
     used = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
