@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import cbor2
 import pytest
 
 from gateway.config import schema
 from gateway.errors import BatchError
 from gateway.transport import wire
+
+HUGE = Decimal("1E+999999999")
+"""A few bytes on the line; whoever makes an integer of it computes for ever."""
 
 
 def test_an_acknowledgement_comes_back_as_it_was_and_has_one_form() -> None:
@@ -31,6 +36,9 @@ def test_an_acknowledgement_comes_back_as_it_was_and_has_one_form() -> None:
         b"\x81" * 10_000,
         cbor2.dumps({"v": 1, "receiver": "r", "lane": "l", "epoch": 1, "done": [[1, 1]] * 5000}),
         cbor2.dumps({"v": 1, "receiver": "r", "lane": "l", "epoch": "x", "done": []}),
+        cbor2.dumps({"v": 1, "receiver": "r", "lane": "l", "epoch": HUGE, "done": []}),
+        cbor2.dumps({"v": 1, "receiver": "r", "lane": "l", "epoch": 1, "done": [[1, HUGE]]}),
+        cbor2.dumps({"v": 1, "receiver": "r", "lane": "l", "epoch": 1, "done": [], "group": HUGE}),
     ],
 )
 def test_what_is_no_acknowledgement_is_one_kind_of_error(data: bytes) -> None:
@@ -70,6 +78,7 @@ def test_a_heartbeat_comes_back_as_it_was_and_its_answer_is_told_from_other_word
         cbor2.dumps({"v": 1, "number": 1 << 63}),
         cbor2.dumps({"v": 1, "number": float("inf")}),
         cbor2.dumps({"v": 1, "number": "x"}),
+        cbor2.dumps({"v": 1, "number": HUGE}),
         b"\x81" * 10_000,
     ],
 )
