@@ -27,8 +27,12 @@ _END: Final = "_PARTITION_EOF"
 def read_state(connection: dict[str, Any], topic: str, partition: int) -> list[tuple[bytes, bytes | None]]:
     """Return key and value of all records of a partition that were committed before this call, oldest first.
 
-    `connection` says how the cluster is reached. Raises `LinkError`, `KafkaException`.
+    Waits for the end of every transaction that is open now: others may have been committed behind where it began, as
+    when a receiver dies in the middle of one and its successor's successor reads. `connection` says how the cluster is
+    reached. Raises `LinkError`, `KafkaException`.
     """
+    place = TopicPartition(topic, partition)
+    end = _end(connection, place)
     consumer = Consumer(
         {
             **connection,
@@ -40,9 +44,18 @@ def read_state(connection: dict[str, Any], topic: str, partition: int) -> list[t
         }
     )
     try:
-        first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_ANSWER_S)
+        first, _ = consumer.get_watermark_offsets(place, timeout=_ANSWER_S)
         consumer.assign([TopicPartition(topic, partition, first)])
         return _until(consumer, end) if first < end else []
+    finally:
+        consumer.close()
+
+
+def _end(connection: dict[str, Any], place: TopicPartition) -> int:
+    """Return the offset behind the newest record, committed or not: who reads what is committed is told another end."""
+    consumer = Consumer({**connection, "group.id": "none", "isolation.level": "read_uncommitted"})
+    try:
+        return int(consumer.get_watermark_offsets(place, timeout=_ANSWER_S)[1])
     finally:
         consumer.close()
 

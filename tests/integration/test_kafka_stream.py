@@ -19,6 +19,7 @@ from gateway.config import schema
 from gateway.demo.pki import write_pki
 from gateway.errors import ConfigError
 from gateway.region import chosen
+from gateway.region.kafka_state import read_state
 from gateway.region.reconcile import LaneReport
 from gateway.region.stream import Stream
 from tests.support.kafka import KafkaCluster
@@ -124,6 +125,20 @@ async def test_receivers_come_and_go_and_the_broker_is_killed_and_each_reading_i
         await until(lambda: len(values(kafka)) >= 80, "all events are there")
     assert values(kafka) == list(range(1, 81))
     assert (lane(options).batches, lane(options).unaccounted) == (80, 0)
+
+
+async def test_state_behind_a_transaction_that_somebody_left_open_is_waited_for(kafka: KafkaCluster) -> None:
+    dead, successor = (Producer(kafka.settings(**{"transactional.id": name})) for name in ("dead", "successor"))
+    for producer, key in ((dead, b"lost"), (successor, b"known")):
+        producer.init_transactions(30.0)
+        producer.begin_transaction()
+        producer.produce("edge-state", b"{}", key, partition=0)
+        producer.flush(30.0)
+    successor.commit_transaction(30.0)
+    reading = asyncio.create_task(asyncio.to_thread(read_state, kafka.settings(), "edge-state", 0))
+    await asyncio.wait([reading], timeout=1.0)
+    dead.abort_transaction(30.0)
+    assert await reading == [(b"known", b"{}")]
 
 
 async def test_what_cannot_be_taken_is_in_the_topic_of_dead_letters(
