@@ -21,7 +21,7 @@ class Channel(Generic[Item]):
         self.limit = limit
         self.weight = 0
         self.counts = {"put": 0, "waits": 0}
-        self._items: deque[tuple[Item, int]] = deque()
+        self._items: deque[tuple[Item, int, float]] = deque()
         self._unfinished = 0
         self._changed = asyncio.Condition()
 
@@ -31,7 +31,7 @@ class Channel(Generic[Item]):
             if self.weight >= self.limit:
                 self.counts["waits"] += 1
                 await self._changed.wait_for(lambda: self.weight < self.limit)
-            self._items.append((item, weight))
+            self._items.append((item, weight, asyncio.get_running_loop().time()))
             self.weight += weight
             self._unfinished += 1
             self.counts["put"] += 1
@@ -41,7 +41,7 @@ class Channel(Generic[Item]):
         """Take the oldest item, after waiting for one; call `done` when its work is finished."""
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._items))
-            item, weight = self._items.popleft()
+            item, weight, _ = self._items.popleft()
             self.weight -= weight
             self._changed.notify_all()
             return item
@@ -72,6 +72,11 @@ class Channel(Generic[Item]):
         """How many items are finished."""
         return self.counts["put"] - self._unfinished
 
+    def oldest_s(self) -> float:
+        """Return how long the oldest item has waited; 0 when none waits."""
+        return asyncio.get_running_loop().time() - self._items[0][2] if self._items else 0.0
+
     def status(self) -> dict[str, object]:
-        """Return name, weight, limit and counters."""
-        return {"name": self.name, "weight": self.weight, "limit": self.limit, **self.counts}
+        """Return name, weight, limit, age and counters. On the loop."""
+        age_s = round(self.oldest_s(), 3)
+        return {"name": self.name, "weight": self.weight, "limit": self.limit, "oldest_s": age_s, **self.counts}

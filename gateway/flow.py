@@ -32,12 +32,12 @@ import msgspec
 from gateway import ledger
 from gateway.audit import chain as audit
 from gateway.audit.feed import Feed
-from gateway.batch import envelope
 from gateway.channel import Channel
 from gateway.config.material import read_material
 from gateway.console.recent import Recent
 from gateway.errors import StoreError
 from gateway.flash import Flash
+from gateway.health.meters import Meters
 from gateway.health.pulse import Pulse
 from gateway.health.rates import Rates
 from gateway.ingest.broker import subscriber_options
@@ -53,9 +53,10 @@ from gateway.pressure import Pressure
 from gateway.quarantine import Quarantine
 from gateway.recovery import Recovery, Settings
 from gateway.spool.books import TakenIn
-from gateway.spool.lanes import Appended, Spool
+from gateway.sealing import Sealing
+from gateway.spool.lanes import Spool
 from gateway.transport.subscriber import Subscriber
-from gateway.upkeep import CHECKPOINT, RETRY_S, SPOOL, Upkeep
+from gateway.upkeep import CHECKPOINT, RETRY_S, Upkeep
 from gateway.vitals import Threads, Vitals
 from gateway.workers import Workers
 
@@ -71,16 +72,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SEALED_MAX: Final = 4
-"""Batches that wait to be encoded and spooled."""
-
 INPUTS_PER_WINDOW: Final = 4
 """Journaled messages that wait for the pipeline, in Receive Maximums."""
 
 CHECKPOINT_RETRY_S: Final = 10
 """Time between two attempts while the disk takes no checkpoint."""
 
-_REFUSED_S: Final = 0.1
 _NS: Final = 10**9
 
 
@@ -103,14 +100,13 @@ class Flow:
         self._clock = clock
         self._started_ns = clock.monotonic_ns()
         self._writer = Workers(1, "writer")
-        self._urgent_lanes = {lane.name for lane in config.spool.lanes if not lane.linger_ns}
-        self._encoder = Workers(2 if self._urgent_lanes else 1, "encode")
+        has_urgent = any(not lane.linger_ns for lane in config.spool.lanes)
+        self._encoder = Workers(2 if has_urgent else 1, "encode")
         self._readers = Workers(2, "spool-read")
         self._boot = clock.boot_id()
         self._rates = Rates()
         self.recent = Recent() if config.console.listen else None
         self.pulse = Pulse(self._writer)
-        self._refusing = ""
 
         folder = Path(config.node.state_folder)
         disk.make_folder(folder)
@@ -139,8 +135,11 @@ class Flow:
         self.journal = JournalWriter(disk, folder / "journal", config.journal, self.recovered.journal.next_position)
         inputs_max = INPUTS_PER_WINDOW * config.broker.receive_maximum
         self.inputs: Channel[tuple[int, Entry]] = Channel("inputs, messages", inputs_max)
-        self.sealed: Channel[OpenBatch] = Channel("sealed, batches", SEALED_MAX)
-        self.urgent: Channel[OpenBatch] = Channel("urgent, batches", SEALED_MAX)
+        self.meters = Meters(config, self.spool, clock, self.timeline.now)
+        self.sealing = Sealing(
+            config.spool.lanes, self._boot, self.spool, self.upkeep, self.meters, self.timeline.now, self._notify
+        )
+        self.sealing.recent = self.recent
         self.pace = Pace(config.journal.commit_interval_ns / _NS, config.journal.commit_interval_max_ns / _NS)
         limits = Limits(config.broker.qos0_waiting_max, config.broker.waiting_bytes_max, config.journal.commit_bytes)
         self.intake = Intake(
@@ -156,7 +155,7 @@ class Flow:
             chance,
             last_connection=self.recovered.connection,
         )
-        box = Box(node, folder, config.spool.lanes, self.spool, disk, clock, self._readers, chance)
+        box = Box(node, folder, config.spool.lanes, self.spool, disk, clock, self._readers, chance, self.meters.moved)
         self.mirrors = [MirrorDriver(region, config.standbys(region.name), box) for region in config.mirrored]
         self._windows_opened = 0
         self.vitals = self._vitals()
@@ -167,11 +166,11 @@ class Flow:
             start = group.create_task
             helpers = [start(mirror.run(), name=f"mirror {mirror.name}") for mirror in self.mirrors]
             helpers += [
-                start(self._spool_batches(), name="spool"),
-                start(self._spool_urgent(), name="urgent"),
+                start(self.sealing.run(self._encoder, self._writer), name="spool"),
+                start(self.sealing.run_urgent(self._encoder, self._writer), name="urgent"),
                 start(self._look(), name="rates"),
             ]
-            helpers.append(start(self.pulse.run(), name="pulse"))
+            helpers += [start(self.pulse.run(), name="pulse"), start(self.meters.run(self._readers), name="meters")]
             helpers.append(start(self.upkeep.run(), name="upkeep"))
             if self.feed is not None:
                 helpers.append(start(self.feed.run(), name="audit"))
@@ -228,9 +227,9 @@ class Flow:
 
     def _vitals(self) -> Vitals:
         threads = Threads(self._writer, self._encoder, self._readers)
-        channels = self.inputs, self.sealed, self.urgent
+        channels = self.inputs, self.sealing.sealed, self.sealing.urgent
         vitals = Vitals(threads, self.intake, self.journal, channels, self.subscriber, self.upkeep, self.mirrors)
-        vitals.applied, vitals.refusing = lambda: self._applied, lambda: self._refusing
+        vitals.applied, vitals.refusing = lambda: self._applied, lambda: self.sealing.refusing
         return vitals
 
     def _trim(self) -> bool | None:
@@ -252,7 +251,7 @@ class Flow:
     async def _hand_on_recovered(self) -> None:
         """Hand on what the ring had no room for at the start; until then no checkpoint may forget its input."""
         for batch in self.recovered.refused:
-            await self._to_spool(batch)
+            await self.sealing.take(batch)
         if self._checkpoint_is_missing():
             await self._checkpoint()
 
@@ -284,7 +283,7 @@ class Flow:
 
     async def _hand_on(self, output: Output) -> None:
         for batch in output.batches:
-            await self._to_spool(batch)
+            await self.sealing.take(batch)
         connection = self.subscriber.connection
         if connection is not None:
             for topic, payload in output.requests:
@@ -292,42 +291,6 @@ class Flow:
         if output.quarantined:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._writer, self.quarantine.keep, output.quarantined)
-
-    async def _to_spool(self, batch: OpenBatch) -> None:
-        await (self.urgent if batch.id.lane in self._urgent_lanes else self.sealed).put(batch, 1)
-
-    async def _spool_batches(self) -> None:
-        """Batches → encoded once → the ring → the mirrors hear of it."""
-        loop = asyncio.get_running_loop()
-        while True:
-            batch = await self.sealed.get()
-            sealed = await loop.run_in_executor(self._encoder, self._encoded, batch)
-            await self._spooled(sealed)
-            await self.sealed.done()
-            self._notify()
-
-    async def _spool_urgent(self) -> None:
-        """The same for lanes that do not linger, past what others encode, and without a change of threads between."""
-        loop = asyncio.get_running_loop()
-        while True:
-            batch = await self.urgent.get()
-            sealed, outcome = await loop.run_in_executor(self._encoder, self._sealed_and_stored, batch)
-            await self._spooled(sealed, outcome)
-            await self.urgent.done()
-            self._notify()
-
-    def _sealed_and_stored(self, batch: OpenBatch) -> tuple[SealedBatch, Appended | None]:
-        """Seal and append; the spool lets one thread at a time write. None: the disk refused, try again."""
-        sealed = self._encoded(batch)
-        try:
-            return sealed, self.spool.append(sealed, self.timeline.now())
-        except StoreError:
-            return sealed, None
-
-    def _encoded(self, batch: OpenBatch) -> SealedBatch:
-        if self.recent is not None:
-            self.recent.note(batch)
-        return envelope.seal(batch, self._boot)
 
     def _notify(self) -> None:
         for mirror in self.mirrors:
@@ -341,34 +304,6 @@ class Flow:
             ends = [last + 1 for _, last in stretches if last is not None]
             found[lane] = max((first for first, _ in stretches), default=0), min(ends, default=sys.maxsize)
         return found
-
-    async def _spooled(self, batch: SealedBatch, outcome: Appended | None = None) -> None:
-        """Append until the spool has it; `outcome` is what an attempt before this came to."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                if outcome in (None, Appended.REFUSED):
-                    outcome = await loop.run_in_executor(self._writer, self.spool.append, batch, self.timeline.now())
-            except StoreError as error:
-                self.upkeep.failed(SPOOL, error)
-                await asyncio.sleep(RETRY_S)
-                continue
-            if outcome is Appended.CONFLICT:
-                log.error("batch %s was made twice with different content, both are kept: a defect", batch.id)
-            if outcome is not Appended.REFUSED:
-                break
-            self._note_refusing(batch.id.lane)
-            await asyncio.sleep(_REFUSED_S)
-        self._note_refusing("")
-
-    def _note_refusing(self, lane: str) -> None:
-        if lane and lane != self._refusing:
-            log.error(
-                "lane %s is full and refuses: the local broker keeps what comes; see which region is behind", lane
-            )
-        elif self._refusing and not lane:
-            log.warning("lane %s takes batches again", self._refusing)
-        self._refusing = lane
 
     def _checkpoint_is_missing(self) -> bool:
         recovered = self.recovered
@@ -424,8 +359,8 @@ class Flow:
                 await loop.run_in_executor(self._encoder, writer.pack, state)
                 if writer.is_full:
                     await loop.run_in_executor(self._writer, writer.flush)
-            await self.sealed.drained()
-            await self.urgent.drained()
+            await self.sealing.sealed.drained()
+            await self.sealing.urgent.drained()
             await loop.run_in_executor(self._writer, self._finish_checkpoint, writer)
         finally:
             self._writer.submit(writer.abandon)
@@ -485,16 +420,20 @@ class Flow:
             "journal": {
                 **self.journal.counts,
                 "commit_interval_s": round(self.pace.interval_s, 3),
+                "bytes_since_checkpoint": self.journal.bytes_since_checkpoint,
                 "applied": self._applied,
                 "checkpoints": self.checkpoints.counts,
             },
-            "channels": [self.inputs.status(), self.sealed.status(), self.urgent.status()],
+            "channels": [one.status() for one in (self.inputs, self.sealing.sealed, self.sealing.urgent)],
             "disk": self.upkeep.medium.status(),
-            "refusing": self._refusing,
+            "refusing": self.sealing.refusing,
             "pressure": self.pressure.words,
             "flash": self.flash.status(self.intake.counts["payload_bytes"], uptime_s),
-            "lanes": self.spool.status(),
-            "regions": {mirror.name: mirror.status() for mirror in self.mirrors},
+            "lanes": self.meters.lanes(),
+            "regions": {one.name: {**one.status(), "oldest_s": self.meters.oldest_s(one.name)} for one in self.mirrors},
             "quarantine": self.quarantine.counts,
             "recovery": self.recovered.report(),
+            "latency": {**self.committer.latency(), **self.pulse.status()},
+            "busy_s": {"writer": round(self._writer.busy_s, 3), "encode": round(self._encoder.busy_s, 3)},
+            **self.meters.status(),
         }

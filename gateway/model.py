@@ -121,7 +121,7 @@ class OpenBatch:
 
     `rows` maps topic → (times in ns, rows), equally long, in order of arrival. `readings_before` counts the readings
     of this lane in all earlier batches of its ring, so that a receiver can tell exactly how many a gap holds. `thinned`
-    says what a coarser batch stands for.
+    says what a coarser batch stands for. `came_at` is when its first row came; it is not part of its bytes.
     """
 
     id: BatchId
@@ -132,6 +132,7 @@ class OpenBatch:
     sealed_ns: int
     clock: int
     thinned: Thinned | None = None
+    came_at: int = 0
 
 
 @dataclass(slots=True, frozen=True)

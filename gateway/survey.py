@@ -10,9 +10,7 @@ nothing waits. Each is encoded as the journal would, and counted in pages of fla
 and for each region that takes the lane they are counted with what the line adds (`gateway.toll`).
 
 **Topics.** Events name their topic, so their payload counts whole. The bytes of a sealed batch are shared out column by
-column, as they are stored: a column of numbers or times by how many of its rows a topic has, text by its bytes, topic
-names by their length; what belongs to nobody (header, field names, structure) by readings. So a topic whose values
-compress better than those of its neighbours in the same column is charged with as much as they are.
+column (`gateway.batch.attribution`).
 """
 
 from __future__ import annotations
@@ -20,10 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-import numpy as np
-
-from gateway.batch import columns, envelope
-from gateway.batch.columns import Texts
+from gateway.batch import columns
+from gateway.batch.attribution import shared_out
 from gateway.disk import PAGE_BYTES
 from gateway.ingest.pace import Pace
 from gateway.journal import format as journal_format
@@ -34,8 +30,6 @@ from gateway.toll import hears_receiver, ping_after_s, toll
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gateway.batch.columns import Content
-    from gateway.batch.packing import Array
     from gateway.config import schema
     from gateway.model import Entry, OpenBatch, SealedBatch
     from gateway.process.pipeline import Pipeline
@@ -54,8 +48,6 @@ _FIRST_SPREAD_NS: Final = 2 * 10**8
 _PACKET_IDS: Final = 65535
 _MINUTE_NS: Final = 60 * 10**9
 _NS: Final = 10**9
-_CONTINUES: Final = 0x80
-_CODEC_BITS: Final = 2
 
 
 @dataclass(slots=True)
@@ -189,62 +181,6 @@ class Survey:
         begin = len(batch.id.node) + 1
         for message in messages:
             shares[message.key[begin:]].bytes += len(message.payload)
-
-
-def shared_out(content: Content, data: bytes) -> Array:
-    """Return, for each topic of a batch, the bytes of its envelope `data` that come from it; they sum to all of it."""
-    number = len(content.topics)
-    sizes = _column_bytes(envelope.opened(data).body)
-    rows: list[Array] = [np.bincount(key.series, key.counts, number) for key in content.keys]
-    readings: Array = np.sum([rows[table.key] for table in content.tables], axis=0)
-    names = np.array([len(topic.encode()) for topic in content.topics], np.float64)
-    found: Array = np.zeros(number)
-    shared = 0
-
-    def share(weights: Array) -> None:
-        nonlocal found, shared
-        size = next(sizes)
-        total = weights.sum()
-        if total:
-            found = found + weights * (size / total)
-            shared += size
-
-    for weights in (np.ones(number), names, *[np.zeros(number)] * 6):  # the six are of nobody, see `gateway.batch.body`
-        share(weights)
-    for key, key_rows in zip(content.keys, rows, strict=True):
-        runs: Array = np.bincount(key.series, minlength=number)
-        for weights in (runs, runs, key_rows):
-            share(weights)
-    for table in content.tables:
-        share(rows[table.key])
-        if isinstance(table.values, Texts):
-            key = content.keys[table.key]
-            share(np.bincount(np.repeat(key.series, key.counts), table.values.lengths, number))
-    found += readings * ((len(data) - shared) / readings.sum())
-    return found
-
-
-def _column_bytes(body: bytes) -> Iterator[int]:
-    """Yield the bytes that each column of a body takes, in order; the four counts before them are left out."""
-    offset = 0
-    for _ in range(4):
-        _, offset = _varint(body, offset)
-    while offset < len(body):
-        begin = offset
-        head, offset = _varint(body, offset)
-        offset += head >> _CODEC_BITS
-        yield offset - begin
-
-
-def _varint(data: bytes, offset: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = data[offset]
-        number |= (byte & _CONTINUES - 1) << shift
-        offset += 1
-        if byte < _CONTINUES:
-            return number, offset
-        shift += 7
 
 
 class _Committer:

@@ -47,6 +47,8 @@ class Workers(ThreadPoolExecutor):
         super().__init__(size, name)
         self.name = name
         self.begun = 0
+        self.busy_s = 0.0
+        """Seconds spent in jobs, waits outside included."""
         self._jobs: dict[int, int] = {}
 
     def submit(self, work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> Future[T]:
@@ -57,10 +59,12 @@ class Workers(ThreadPoolExecutor):
         thread = threading.get_ident()
         self.begun += 1  # two threads may get one number: they still change it
         self._jobs[thread] = self.begun
+        began_s = time.perf_counter()
         try:
             return work(*arguments, **named)
         finally:
             del self._jobs[thread]
+            self.busy_s += time.perf_counter() - began_s
 
     def in_hand(self) -> dict[int, int]:
         """Return thread → number of the job that it is busy with, where that is not outside."""

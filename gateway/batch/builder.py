@@ -96,6 +96,7 @@ class LaneBuilder:
             dict(ledger),
             sealed_ns,
             clock,
+            came_at=self._oldest_at,
         )
         self.readings_sealed += self.open_readings
         self._clear()

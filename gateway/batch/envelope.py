@@ -35,6 +35,8 @@ from gateway.model import CLOCK_SYNCHRONISED, BatchId, Ledger, OpenBatch, Sealed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.batch.columns import Content
+
 MAGIC: Final = b"EGB1"
 BATCH: Final = 1
 GAP: Final = 2
@@ -117,9 +119,12 @@ class Opened(NamedTuple):
     body: bytes
 
 
-def seal(batch: OpenBatch, boot: str) -> SealedBatch:
-    """Return the batch in its final bytes. `boot` identifies this boot of the node, at most 64 characters."""
-    content = columns.content(batch.rows)
+def seal(batch: OpenBatch, boot: str, content: Content | None = None) -> SealedBatch:
+    """Return the batch in its final bytes. `boot` identifies this boot of the node, at most 64 characters.
+
+    `content` are its rows as columns, where the caller needs them as well.
+    """
+    content = content or columns.content(batch.rows)
     assert columns.readings(content) == batch.readings, batch.id
     content_hash = columns.content_hash(content, batch.readings_before)
     fields = {

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from gateway.health.histogram import COMMIT_S, LOOP_S, Histogram
+
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
@@ -23,6 +25,8 @@ class Pulse:
     def __init__(self, writer: Executor) -> None:
         self._writer = writer
         self._asked_at: float | None = None
+        self.loop_delay = Histogram(LOOP_S)
+        self.writer_answer = Histogram(COMMIT_S)
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -33,9 +37,17 @@ class Pulse:
                 self._asked_at = loop.time()
                 answer = loop.run_in_executor(self._writer, _nothing)
                 answer.add_done_callback(self._answered)
+            due = loop.time() + LOOK_S
             await asyncio.sleep(LOOK_S)
+            self.loop_delay.observe(loop.time() - due)
+
+    def status(self) -> dict[str, object]:
+        """Return both histograms."""
+        return {"loop_delay": self.loop_delay.status(), "writer_answer": self.writer_answer.status()}
 
     def _answered(self, _: asyncio.Future[None]) -> None:
+        if self._asked_at is not None:
+            self.writer_answer.observe(asyncio.get_running_loop().time() - self._asked_at)
         self._asked_at = None
 
     def unwell(self) -> str:

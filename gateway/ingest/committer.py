@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.errors import StoreError
+from gateway.health.histogram import COMMIT_S, Histogram
 from gateway.model import OWN, MessageGroup, Tick
 from gateway.pressure import FLUSH
 
@@ -94,6 +95,7 @@ class Committer:
         self._stopping = self._is_flushing = False
         self._own: deque[tuple[str, list[bytes], asyncio.Future[int]]] = deque()
         self.counts = {"acknowledged": 0, "unacknowledged": 0, "ticks": 0}
+        self._commit_s, self._acknowledge_s = Histogram(COMMIT_S), Histogram(COMMIT_S)
 
     def stop(self) -> None:
         """Let `run` end once everything that was taken in is committed."""
@@ -104,6 +106,10 @@ class Committer:
         """Let the pipeline seal what is open, with the next entry."""
         self._is_flushing = True
         self._intake.changed.set()
+
+    def latency(self) -> dict[str, object]:
+        """Return how long commits take, and how long the oldest message of each waited from arrival to PUBACK."""
+        return {"commit": self._commit_s.status(), "acknowledge": self._acknowledge_s.status()}
 
     async def insert(self, topic: str, payloads: Sequence[bytes]) -> int:
         """Let messages of the gateway's own be journaled as one group; return its position when it is durable."""
@@ -149,6 +155,7 @@ class Committer:
         position = await self._durable(entry)
         if pending is not None:
             self._acknowledge(pending)
+            self._acknowledge_s.observe(asyncio.get_running_loop().time() - pending.came_at)
         if own is not None and not own.done():
             own.set_result(position)
         await self._inputs.put((position, entry), messages)
@@ -165,6 +172,7 @@ class Committer:
 
     async def _durable(self, entry: Entry) -> int:
         loop = asyncio.get_running_loop()
+        began_at = loop.time()
         while True:
             try:
                 stalled = loop.call_later(STALL_S, self._keeper.failed, JOURNAL, _STALLED)
@@ -176,6 +184,7 @@ class Committer:
             finally:
                 stalled.cancel()
             self._keeper.worked(JOURNAL)
+            self._commit_s.observe(loop.time() - began_at)
             self._pace.looked(self._journal.counts["bytes"], loop.time())
             return position
 

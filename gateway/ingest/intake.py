@@ -27,10 +27,11 @@ SHED_OVERFLOW = "qos0_overflow"
 class Pending:
     """The columns of one group in the making, and the connection whose acknowledgements it will need."""
 
-    __slots__ = ("bytes", "connection", "due", "flags", "packet_ids", "payloads", "topics")
+    __slots__ = ("bytes", "came_at", "connection", "due", "flags", "packet_ids", "payloads", "topics")
 
-    def __init__(self, connection: Connection, due: float) -> None:
+    def __init__(self, connection: Connection, came_at: float, due: float) -> None:
         self.connection = connection
+        self.came_at = came_at
         self.due = due
         self.bytes = 0
         self.topics: list[str] = []
@@ -95,7 +96,8 @@ class Intake:
         last = self._groups[-1] if self._groups else None
         # A group that is large enough for a commit grows no further: it must fit a disk that is nearly full.
         if last is None or last.connection is not connection or last.bytes >= self._limits.commit_bytes:
-            self._groups.append(Pending(connection, self._loop.time() + self._pace.interval_s))
+            now = self._loop.time()
+            self._groups.append(Pending(connection, now, now + self._pace.interval_s))
             self.changed.set()
         group = self._groups[-1]
         if self._has_urgent or self._pace.is_slow:

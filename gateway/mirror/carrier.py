@@ -153,6 +153,7 @@ class Carrier:
             more = link.traffic() - known - self._sender.counts["sent_bytes"]
             if more > 0:
                 known += more
+                self._sender.counts["overhead_bytes"] += more
                 self._allowance.budget.spend("", more, time.monotonic_ns())
 
     async def _watch_health(self) -> None:

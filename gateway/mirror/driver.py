@@ -25,7 +25,7 @@ from gateway.mirror.weights import weigher
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -41,7 +41,10 @@ _NS: Final = 10**9
 
 
 class Box(NamedTuple):
-    """What all mirrors of a node work with: `folder` is its state folder, `lanes` are in order of importance."""
+    """What all mirrors of a node work with: `folder` is its state folder, `lanes` are in order of importance.
+
+    `moved` is told of each step of a cursor: region, lane, and where it stands.
+    """
 
     node: str
     folder: Path
@@ -51,6 +54,7 @@ class Box(NamedTuple):
     clock: Clock
     readers: Executor
     chance: random.Random
+    moved: Callable[[str, str, int], None] = lambda *_: None
 
 
 class MirrorDriver:
@@ -78,6 +82,7 @@ class MirrorDriver:
         self._sender = Sender(
             region, self._session, self._failover, self._allowance, box.spool, self._parked, box.readers
         )
+        self._sender.moved = box.moved
         names = [place.name for place in self._places]
         is_new = box.spool.is_new(region.name)
         self._elsewhere = Elsewhere(box.disk, box.folder / "places" / region.name, names, is_new=is_new)
@@ -148,6 +153,7 @@ class MirrorDriver:
             "backlog": self._session.backlog,
             "cursors": self._session.cursors,
             "line": self._allowance.status(),
+            "sent_bytes_by_lane": dict(self._sender.sent_bytes),
             **self._session.counts,
             **counts,
             **self._sender.counts,

@@ -20,7 +20,7 @@ from gateway.transport import wire
 from gateway.transport.contract import Beating
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
     from gateway.config import schema
@@ -77,7 +77,10 @@ class Sender:
         self.is_waiting = True
         self.turns = 0
         self.work = asyncio.Event()
-        self.counts = {"sent_bytes": 0, "not_understood": 0, "other_group": 0}
+        self.counts = {"sent_bytes": 0, "overhead_bytes": 0, "not_understood": 0, "other_group": 0}
+        self.sent_bytes: dict[str, int] = {}
+        """Payload bytes by lane, resends included."""
+        self.moved: Callable[[str, str, int], None] = lambda *_: None
         self._name = region.name
         self.shipper = Shipper(region)
         self._session = session
@@ -196,6 +199,7 @@ class Sender:
 
     async def _publish(self, link: Link, place: Place, lane: str, loaded: _Loaded) -> None:
         self.counts["sent_bytes"] += loaded.size
+        self.sent_bytes[lane] = self.sent_bytes.get(lane, 0) + loaded.size
         refusals = await link.send(loaded.messages)
         now_ns = time.monotonic_ns()
         if not refusals:
@@ -271,5 +275,6 @@ class Sender:
         if cursor is None:
             return
         self._spool.acknowledge(self._name, lane, cursor)
+        self.moved(self._name, lane, cursor)
         for key in [key for key in self._gaps if key[0] == lane and key[1] <= cursor]:
             del self._gaps[key]

@@ -176,6 +176,16 @@ class Contents:
         ]
         return sum(batches for batches, _ in sums), sum(readings for _, readings in sums)
 
+    def bytes_beyond(self, sequence: int) -> int:
+        """Return how many bytes on disk the batches stored beyond `sequence` take."""
+        size = 0
+        for segment in reversed(self.segments):
+            if segment.first <= sequence:
+                first = next(segment.table.between(sequence + 1, segment.table.last), None)
+                return size if first is None else size + segment.end - first.offset
+            size += segment.end
+        return size
+
     def lost_beyond(self, sequence: int) -> tuple[int, int]:
         """Return how many batches and readings are in ranges that end beyond `sequence`."""
         ranges = [lost for lost in self.books.ranges if lost.last > sequence]

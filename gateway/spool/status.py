@@ -23,6 +23,7 @@ def lane_status(ring: Ring, cursors: Cursors, counts: dict[str, int], *, is_full
             "cursor": cursor,
             "backlog_batches": waiting[0],
             "backlog_readings": waiting[1],
+            "backlog_bytes": contents.bytes_beyond(cursor),
             "gap_batches": lost[0],
             "gap_readings": lost[1],
         }

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gateway import cli, plan, trial
 from gateway.batch import columns, envelope
+from gateway.batch.attribution import shared_out
 from gateway.config import schema
 from gateway.disk import Disk
 from gateway.journal import format as layout
@@ -26,7 +27,7 @@ from gateway.recovery import Settings
 from gateway.spool import format as spool_layout
 from gateway.spool.books import TakenIn
 from gateway.spool.lanes import Spool
-from gateway.survey import BATCHES, EVENTS, LaneLine, RegionLine, Survey, shared_out
+from gateway.survey import BATCHES, EVENTS, LaneLine, RegionLine, Survey
 from gateway.toll import HANDSHAKE_BYTES, PING_BYTES
 from tests.support.batches import open_batch
 from tests.support.faultdisk import FaultDisk

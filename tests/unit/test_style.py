@@ -45,7 +45,7 @@ LAYERS = (
     },
     {"audit", "decode", "schemas", "process", "batch", "events", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
-    {"recovery", "redrive", "upkeep"},
+    {"recovery", "redrive", "sealing", "upkeep"},
     {"trial", "survey", "toll", "plan", "obstacles", "vitals", "console"},
     {"flow"},
     {"daemon", "demo"},
