@@ -35,13 +35,13 @@ endef
 export PATH := $(PATH):/usr/sbin:/sbin:/usr/local/sbin
 
 .PHONY: demo test check bench scale soak thingsboard faults image deb docs lock clean
-.PHONY: mosquitto rabbitmq kafka postgresql disks browser systemd machine pages lintian
+.PHONY: mosquitto rabbitmq kafka postgresql promtool disks browser systemd machine pages lintian
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/run.stamp
 	$(BIN)/gateway demo $(DEMO)
 
-test: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks browser systemd pages check
+test: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql promtool disks browser systemd pages check
 	$(BIN)/pytest
 
 check: $(VENV)/test.stamp
@@ -66,7 +66,7 @@ build/thingsboard/stamp: $(VENV)/test.stamp
 soak: $(VENV)/test.stamp mosquitto
 	$(BIN)/python -m benchmarks.soak --hours $(HOURS) $(SOAK)
 
-faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks browser systemd machine lintian
+faults: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql promtool disks browser systemd machine lintian
 	GATEWAY_LONG=1 GATEWAY_KILLS=$(KILLS) $(BIN)/pytest tests/faults tests/integration tests/image
 
 image: $(VENV)/test.stamp mosquitto disks machine lintian
@@ -83,7 +83,7 @@ lock: $(VENV)/test.stamp
 	mv requirements.new requirements.lock
 
 clean:
-	rm -rf $(VENV) tests/.kafka .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) tests/.kafka tests/.promtool .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -120,6 +120,13 @@ tests/.kafka/stamp: tests/support/kafka_jars/pom.xml
 	@command -v mvn >/dev/null || { $(call apt,maven); }
 	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/tests/.kafka
 	touch $@
+
+# Out of Debian's package, which is not installed: that would start a Prometheus.
+promtool:
+	@command -v promtool >/dev/null || test -x tests/.promtool/usr/bin/promtool || { \
+	mkdir -p tests/.promtool && cd tests/.promtool && \
+	{ apt-get download -q prometheus || { $(call apt,ca-certificates); apt-get download -q prometheus; }; } && \
+	dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; }
 
 browser:
 	@command -v chromium >/dev/null || { $(call apt,chromium); }

@@ -34,8 +34,8 @@ from gateway.disk import Disk
 from gateway.errors import ConfigError
 from gateway.flow import Flow
 from gateway.hangup import Hangups
+from gateway.health import catalogue, facts, opening
 from gateway.health import log as logs
-from gateway.health import opening
 from gateway.health.endpoint import StatusEndpoint
 from gateway.health.notify import Notifier, Progress, taking_long
 from gateway.health.sentence import node_sentence
@@ -126,7 +126,7 @@ class _Daemon:
             watched = _Watched(flow, self._about)
             async with (
                 StatusEndpoint(self._config.node.socket_path, watched.status),
-                opening.endpoint(self._config.health, watched) as watched.server,
+                opening.endpoint(self._config.health, watched, catalogue.NODE, facts.of_node) as watched.server,
                 console_opening.console(_Desk(self._loaded, flow, watched, self._take_up)) as watched.console,
             ):
                 await self._until_stopped(flow)

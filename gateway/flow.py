@@ -52,8 +52,8 @@ from gateway.mirror.driver import Box, MirrorDriver
 from gateway.pressure import Pressure
 from gateway.quarantine import Quarantine
 from gateway.recovery import Recovery, Settings
-from gateway.spool.books import TakenIn
 from gateway.sealing import Sealing
+from gateway.spool.books import TakenIn
 from gateway.spool.lanes import Spool
 from gateway.transport.subscriber import Subscriber
 from gateway.upkeep import CHECKPOINT, RETRY_S, Upkeep
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from gateway.config import schema
     from gateway.disk import Disk
     from gateway.journal.checkpoint import CheckpointWriter
-    from gateway.model import Entry, OpenBatch, Output, SealedBatch
+    from gateway.model import Entry, Output
 
 log = logging.getLogger(__name__)
 
@@ -136,10 +136,7 @@ class Flow:
         inputs_max = INPUTS_PER_WINDOW * config.broker.receive_maximum
         self.inputs: Channel[tuple[int, Entry]] = Channel("inputs, messages", inputs_max)
         self.meters = Meters(config, self.spool, clock, self.timeline.now)
-        self.sealing = Sealing(
-            config.spool.lanes, self._boot, self.spool, self.upkeep, self.meters, self.timeline.now, self._notify
-        )
-        self.sealing.recent = self.recent
+        self.sealing = self._sealing()
         self.pace = Pace(config.journal.commit_interval_ns / _NS, config.journal.commit_interval_max_ns / _NS)
         limits = Limits(config.broker.qos0_waiting_max, config.broker.waiting_bytes_max, config.journal.commit_bytes)
         self.intake = Intake(
@@ -210,6 +207,13 @@ class Flow:
         self.journal.close()
         self.spool.close()
         self.quarantine.close()
+
+    def _sealing(self) -> Sealing:
+        lanes = self._config.spool.lanes
+        sealing = Sealing(lanes, self._boot, self.spool, self.upkeep, self.meters, self.timeline.now, self._notify)
+        if self.recent is not None:
+            sealing.on_batch = self.recent.note
+        return sealing
 
     def _committer(self) -> Committer:
         committer = Committer(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from gateway.config import schema
-    from gateway.console.recent import Recent
     from gateway.health.meters import Meters
     from gateway.model import OpenBatch, SealedBatch
     from gateway.spool.lanes import Spool
@@ -58,7 +57,8 @@ class Sealing:
         self.sealed: Channel[OpenBatch] = Channel("sealed, batches", SEALED_MAX)
         self.urgent: Channel[OpenBatch] = Channel("urgent, batches", SEALED_MAX)
         self.refusing = ""
-        self.recent: Recent | None = None
+        self.on_batch: Callable[[OpenBatch], None] = lambda _: None
+        """Called for each batch, in the encode thread."""
         self._boot = boot
         self._spool = spool
         self._upkeep = upkeep
@@ -103,8 +103,7 @@ class Sealing:
             return made, shares, None
 
     def _encoded(self, batch: OpenBatch, topics: int) -> tuple[SealedBatch, Shares]:
-        if self.recent is not None:
-            self.recent.note(batch)
+        self.on_batch(batch)
         return attribution.sealed(batch, self._boot, topics)
 
     async def _stored(self, writer: Executor, batch: SealedBatch, outcome: Appended | None = None) -> None:

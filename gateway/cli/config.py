@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.cli import EX_NO, EX_OK
 from gateway.config import json_schema, render
 from gateway.config.load import load
+from gateway.health import catalogue
 
 if TYPE_CHECKING:
     import argparse
@@ -44,6 +45,7 @@ def pages() -> dict[str, str]:
         "configuration.md": render.reference(),
         "gateway.example.toml": render.example(),
         "gateway.schema.json": json_schema.document(),
+        "metrics.md": catalogue.page(),
     }
 
 

@@ -7,9 +7,9 @@ on lines that begin with `!`. The text is made from whatever the daemon says, so
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from gateway.cli import EX_OK, source
+from gateway.cli import EX_OK, shown, source
 from gateway.config import schema
 from gateway.health import attention
 from gateway.health.endpoint import ask
@@ -17,6 +17,9 @@ from gateway.health.endpoint import ask
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
+
+
+TOPICS_SHOWN: Final = 3
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -57,12 +60,20 @@ def text(status: Mapping[str, Any]) -> str:
         ("channels", {str(one["name"]): one for one in status["channels"]}),
         ("lanes", attention.by_name(status["lanes"])),
         ("regions", attention.by_name(status["regions"])),
+        ("topics, sealed bytes", {lane: _largest(found) for lane, found in status.get("topics", {}).items()}),
         ("quarantine", {"": status["quarantine"]}),
         ("last start", {"": status["recovery"]}),
     )
     for title, columns in blocks:
         lines += ["", *_table(title, columns)]
     return "\n".join(lines)
+
+
+def _largest(topics: Mapping[str, int]) -> dict[str, int]:
+    """Return the first few topics, all others under one name."""
+    named = [(topic, size) for topic, size in topics.items() if topic][:TOPICS_SHOWN]
+    shown_names = {shown.plain(topic): size for topic, size in named}
+    return {**shown_names, "all others": sum(topics.values()) - sum(size for _, size in named)}
 
 
 def _table(title: str, columns: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -74,6 +74,9 @@ class Behind(Protocol):
     def notify(self) -> None:
         """Hear that something was committed."""
 
+    def status(self) -> dict[str, object]:
+        """Return what people want to know of it."""
+
     def close(self) -> None:
         """Let go of threads; after `run` has ended."""
 

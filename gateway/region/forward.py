@@ -76,6 +76,11 @@ class Forward:
         """Hear that something may wait."""
         self._changed.set()
 
+    def status(self) -> dict[str, object]:
+        """Return whether there is a link, why not, and counts."""
+        place = self._place
+        return {"connected": place.connected_at > 0.0, "last_fault": place.last_fault, **self.counts}
+
     def close(self) -> None:
         """Let go of the thread; after `run` has ended."""
         self._maker.shutdown(wait=True, cancel_futures=True)

@@ -33,8 +33,9 @@ class Outbox:
     """
 
     def __init__(self, receiver: str, forward: str, bytes_max: int) -> None:
+        self.name = forward
+        self.bytes_max = bytes_max
         self._forward = f"{receiver}/{forward}"
-        self._bytes_max = bytes_max
 
     def prepare(self, transaction: Database) -> None:
         """Begin to count, where nothing is counted yet."""
@@ -47,7 +48,7 @@ class Outbox:
         envelopes = [(self._forward, one.payload) for one in taken]
         size = sum(len(payload) for _, payload in envelopes)
         held = self.held(transaction)
-        if held >= self._bytes_max:
+        if held >= self.bytes_max:
             raise StoreError(
                 f"the outbox of the forward {self._forward} is full: {held} bytes wait there",
                 hint="see why it takes nothing; readings wait at the nodes meanwhile",

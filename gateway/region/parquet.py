@@ -109,6 +109,10 @@ class ParquetFiles:
         """Hear that something may wait."""
         self._changed.set()
 
+    def status(self) -> dict[str, object]:
+        """Return counts, and why no file can be written; empty when one can."""
+        return {**self.counts, "last_fault": self._fault}
+
     def close(self) -> None:
         """Let go of the thread; after `run` has ended."""
         self._maker.shutdown(wait=True, cancel_futures=True)

@@ -21,7 +21,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import BatchError, ContentError, StoreError
-from gateway.health import opening
+from gateway.health import catalogue, opening, region_facts
+from gateway.health.histogram import COMMIT_S, Histogram
 from gateway.health.log import keep_telling
 from gateway.health.notify import EXTENSION_S, Notifier
 from gateway.health.pulse import Pulse
@@ -29,6 +30,7 @@ from gateway.health.sentence import receiver_sentence
 from gateway.health.supervision import supervise
 from gateway.region import chosen, dead_letters, receiver
 from gateway.region.intake import Intake, Message
+from gateway.region.watched import Watched
 from gateway.transport import wire
 from gateway.workers import HANG_S, Workers
 
@@ -77,6 +79,8 @@ class Service:
         self._stopping = False
         self._fault = ""
         self.counts = {"messages": 0, "readings": 0, "groups": 0, "shed": 0}
+        self._decided: dict[str, int] = {}
+        self._commit_s = Histogram(COMMIT_S)
         self._in_hand = 0
         self._ready: Callable[[], None] | None = None
         self._subscriber = chosen.source(options, self._on_publishes, chance, self._on_subscribed)
@@ -110,7 +114,18 @@ class Service:
 
     def status(self) -> dict[str, object]:
         """Return what has been done since the start."""
-        return {"name": self._options.name, "counts": self.counts, "waiting": len(self._waiting), "fault": self._fault}
+        return {
+            "fault": self._fault,
+            "connected": self._subscriber.is_connected,
+            "waiting": len(self._waiting),
+            "counts": self.counts,
+            "sinks": dict.fromkeys(self._options.sinks, self.counts["readings"]),
+            "decided": self._decided,
+            "latency": {"commit": self._commit_s.status(), **self._pulse.status()},
+            "busy_s": {"writer": round(self._worker.busy_s, 3)},
+            "outboxes": {one.outbox.name: {"bytes_max": one.outbox.bytes_max} for one in self._behind},
+            "forwards": {one.outbox.name: one.status() for one in self._behind},
+        }
 
     def unwell(self) -> str:
         """Return why the receiver does not work any more; empty when it does."""
@@ -223,6 +238,7 @@ class Service:
     async def _committed(self, messages: list[Message]) -> Outcome | None:
         """Commit in the worker thread, again and again while the disk refuses; None when stopped meanwhile."""
         loop = asyncio.get_running_loop()
+        began_at = loop.time()
         while True:
             try:
                 outcome = await loop.run_in_executor(self._worker, self._take, messages)
@@ -237,7 +253,9 @@ class Service:
             if self._fault:
                 log.warning("commits work again")
                 self._fault = ""
+            self._commit_s.observe(loop.time() - began_at)
             for name, number in outcome.decided.items():
+                self._decided[name] = self._decided.get(name, 0) + number
                 if name.startswith("rejected."):
                     log.warning("%d messages are not taken (%s): see `gateway region status`", number, name[9:])
             return outcome
@@ -316,11 +334,16 @@ async def run(
     A database that is away is waited for: whatever started the receiver need not know in which order.
     """
     opening.check(health)
-    watched = _Watched(options.name)
+    watched = Watched(options, clock)
     notifier = Notifier(os.environ, os.getpid())
-    async with opening.endpoint(health, watched):
-        watched.service = service = await _opened(options, disk, clock, chance, watched, notifier)
-        await _run(service, ready, notifier)
+    looking = asyncio.create_task(watched.look(), name="look") if health.listen else None
+    try:
+        async with opening.endpoint(health, watched, catalogue.REGION, region_facts.of_receiver):
+            watched.service = service = await _opened(options, disk, clock, chance, watched, notifier)
+            await _run(service, ready, notifier)
+    finally:
+        if looking is not None:
+            looking.cancel()
 
 
 async def _run(service: Service | Stream, ready: Callable[[], None], notifier: Notifier) -> None:
@@ -349,32 +372,12 @@ async def _run(service: Service | Stream, ready: Callable[[], None], notifier: N
     )
 
 
-class _Watched:
-    """A receiver as those who look at the process see it, also while its store is waited for."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.fault = ""
-        self.service: Service | Stream | None = None
-
-    def status(self) -> dict[str, object]:
-        return {"name": self._name, "fault": self.fault} if self.service is None else self.service.status()
-
-    def unwell(self) -> str:
-        return "" if self.service is None else self.service.unwell()
-
-    def unready(self) -> str:
-        if self.service is None:
-            return f"starting: {self.fault}" if self.fault else "starting"
-        return self.service.unready()
-
-
 async def _opened(
     options: schema.Receiver,
     disk: Disk,
     clock: Clock,
     chance: random.Random,
-    watched: _Watched,
+    watched: Watched,
     notifier: Notifier,
 ) -> Service | Stream:
     while True:

@@ -141,7 +141,8 @@ class Stream:
 
     def status(self) -> dict[str, object]:
         """Return what has been done since the start."""
-        return {"name": self.options.name, "counts": self.counts, "fault": self._fault}
+        readings = {"kafka": self.counts["readings"]}
+        return {"fault": self._fault, "connected": not self.unready(), "counts": self.counts, "sinks": readings}
 
     def unwell(self) -> str:
         """Return nothing: what fails is begun anew by itself."""

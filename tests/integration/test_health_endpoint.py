@@ -12,6 +12,7 @@ import pytest
 
 from gateway.health import web
 from tests.support.mosquitto import Mosquitto
+from tests.support.scraping import ASK_S, asked, connection_to
 from tests.support.site import Program, Site
 from tests.support.waiting import wait_for
 
@@ -21,37 +22,6 @@ name = "all"
 topics = ["#"]
 lane = "telemetry"
 """
-ASK_S = 10.0
-
-
-def asked(where: str, page: str, host: str = "localhost") -> tuple[int, str]:
-    """Return status and content of a page; `where` is "address:port" or the path of a socket."""
-    with connection_to(where) as line:
-        line.sendall(f"GET {page} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        head, _, content = everything(line).partition(b"\r\n\r\n")
-    return int(head.split()[1]), content.decode()
-
-
-def connection_to(where: str) -> socket.socket:
-    if where.startswith("/"):
-        line = socket.socket(socket.AF_UNIX)
-        line.settimeout(ASK_S)
-        try:
-            line.connect(where)
-        except OSError:
-            line.close()
-            raise
-        return line
-    host, _, port = where.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), ASK_S)
-
-
-def everything(line: socket.socket) -> bytes:
-    parts = []
-    with contextlib.suppress(ConnectionError):
-        while part := line.recv(65536):
-            parts.append(part)
-    return b"".join(parts)
 
 
 def answers(where: str) -> bool:

@@ -42,6 +42,7 @@ STATUS = {
     "lanes": {"telemetry": {"bytes": 1024}, "alarm": {"bytes": 0}},
     "regions": {"centre": {"connected": True, "cursors": {"telemetry": 3}}},
     "quarantine": {},
+    "topics": {"bulk": {"hall/4\x1b[31m": 70, "b": 20, "c": 5, "d": 4, "": 1}},
     "recovery": {"seconds": 0.1, "notes": ["a note"]},
 }
 
@@ -275,6 +276,7 @@ def test_the_status_has_one_block_per_stage_and_lanes_side_by_side() -> None:
         "channels",
         "lanes",
         "regions",
+        "topics,",
         "quarantine",
         "last",
     ]
@@ -282,6 +284,13 @@ def test_the_status_has_one_block_per_stage_and_lanes_side_by_side() -> None:
     assert next(line.split() for line in lines if line.startswith("lanes")) == ["lanes", "telemetry", "alarm"]
     assert ["bytes", "1,024", "0"] in [line.split() for line in lines]
     assert ["cursors.telemetry", "3"] in [line.split() for line in lines]
+    topics = lines[next(index for index, line in enumerate(lines) if line.startswith("topics,")) + 1 :]
+    assert [line.split() for line in topics[:4]] == [
+        ["hall/4\\x1b[31m", "70"],
+        ["b", "20"],
+        ["c", "5"],
+        ["all", "others", "5"],
+    ]
 
 
 @pytest.mark.parametrize(
