@@ -9,6 +9,7 @@ The code in the order in which a message passes it:
     transport      MQTT 5 at the socket: packets, connections, subscriber, publisher, TLS, the words on the wire
     ingest         what the local broker sent → groups of messages, acknowledged after the journal has them
     journal        the log of inputs, group commit, checkpoints, replay
+    sealing        open batches → encoded once → the ring → the mirrors hear of it
     recovery       a start: checkpoint and replay through the same pipeline
     vitals         signs of life of every task and thread, for the supervisor's watchdog
     obstacles      what a start on this box would stumble over
