@@ -33,7 +33,7 @@ CONFIG = "/etc/edge-gateway/gateway.toml"
 OLD, NEW = "1.0.0", "1.0.1"
 BEFORE = 2000
 PAUSE_S = 0.005
-SETTLED_S = 60.0
+SETTLED_S = 180.0
 OUTSIDE = re.compile(
     r"/(proc|sys|dev|run|tmp|root|var/log|var/cache|var/tmp|var/lib/(dpkg|apt|systemd|mosquitto))(/|$)"
 )
