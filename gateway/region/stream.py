@@ -61,6 +61,8 @@ READINGS_MAX: Final = 100_000
 SET_BYTES_MAX: Final = 64 * 1024
 DEAD_BYTES_MAX: Final = 100 * 1000
 """Most of a dead letter that is kept: any topic takes that."""
+SAID_MAX: Final = 500
+"""Most characters of what is said of it; some is what a stranger wrote, such as the key of a record."""
 IDLE_MS: Final = 5000
 
 _POLL_S: Final = 0.2
@@ -313,7 +315,7 @@ class _Session:
     def _bury(self, letter: Buried) -> None:
         said = {"reason": letter.reason, "detail": letter.detail, "topic": letter.topic}
         log.warning("not taken (%s), see the topic of dead letters: %s", letter.reason, letter.detail)
-        headers = [(name, text.encode()) for name, text in said.items()]
+        headers = [(name, text[:SAID_MAX].encode()) for name, text in said.items()]
         topic = self._stream.options.kafka.sink.dead_letter_topic
         self._produce(topic, letter.payload[:DEAD_BYTES_MAX], None, headers=headers)
 

@@ -144,17 +144,19 @@ async def test_state_behind_a_transaction_that_somebody_left_open_is_waited_for(
 async def test_what_cannot_be_taken_is_in_the_topic_of_dead_letters(
     tmp_path: Path, pki: Path, kafka: KafkaCluster
 ) -> None:
-    options = receiver(pki, kafka)
+    options = receiver(pki, kafka, kafka=schema.KafkaSource(sink=schema.KafkaSink(compression="none")))
     producer = Producer(kafka.settings())
-    producer.produce("edge", b"garbage", b"somebody")
+    for key in (b"somebody", b"\xff" * 400_000):  # as text that is more than any topic takes
+        producer.produce("edge", b"garbage", key, partition=0)
     producer.flush(10)
     box = node(tmp_path, pki, kafka)
     async with box.running(), running(options):
         box.append(1)
         await until(lambda: len(values(kafka)) == 1, "the event is there")
-    (letter,) = kafka.messages("edge-dead")
-    assert (letter.value(), dict(letter.headers() or [])["reason"]) == (b"garbage", b"no_batch")
-    assert chosen.report(options).rejected == {"no_batch": 1}
+        await until(lambda: len(kafka.messages("edge-dead")) == 2, "the dead letters are there")
+    for letter in kafka.messages("edge-dead"):
+        assert (letter.value(), dict(letter.headers() or [])["reason"]) == (b"garbage", b"no_batch")
+    assert chosen.report(options).rejected == {"no_batch": 2}
     with pytest.raises(ConfigError, match="records of the topic edge-dead"):
         chosen.editing(options)
 
