@@ -9,7 +9,8 @@ another; and offsets are asked for only once no transaction on them is open, the
 
 Everything happens in one thread, one transaction after the other; a rebalance happens between two. Whatever fails ends
 the session, memory and all, and the next one begins where the last committed transaction ended: so there is one way
-back, and it is used at each start. What the cluster finds too large for its topic becomes a dead letter.
+back, and it is used at each start. What the cluster finds too large for its topic becomes a dead letter: the session
+that hears so ends, the next one begins at once and knows.
 
 Source: KIP-98 (transactions), KIP-447 (fencing by the group); librdkafka's "Transactional Producer API".
 """
@@ -71,6 +72,10 @@ _IN_ONE_GO: Final = 16
 _SMALLER: Final = 16
 _DEAD: Final = "too_large"
 _TOO_LARGE: Final = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"})
+
+
+class _TooLargeError(LinkError):
+    """What is too large was learned; the next session takes that into account."""
 
 
 class _Fresh:
@@ -196,6 +201,9 @@ class Stream:
                 with contextlib.closing(_Session(self)) as session:
                     session.run()
                 continue  # with new credentials
+            except _TooLargeError as error:
+                log.info("Kafka: %s", error.fault)
+                continue
             except GatewayError as error:
                 self.note(str(error))
             except KafkaException as error:
@@ -213,6 +221,8 @@ class _Session:
         self._topic = Address(sink.topic)
         self._set_bytes_max = stream.set_bytes_max
         self._failed = ""
+        self._has_learned = False
+        self._given_up: list[str] = []
         self._partitions: dict[int, _Partition] = {}
         self._waiting: dict[int, list[Record]] = {}
         self._settings = kafka_source.connection(options, stream.credentials)
@@ -276,6 +286,9 @@ class _Session:
         self._flush()
         self._producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata(), ANSWER_S)
         self._producer.commit_transaction(ANSWER_S)
+        for identity in self._given_up:
+            stream.too_large.pop(identity, None)
+        self._given_up.clear()
         stream.counts["groups"] += 1
         stream.counts["messages"] += messages
         stream.counts["readings"] += readings
@@ -305,6 +318,7 @@ class _Session:
             for message in cloud_event.messages(taken.found, stream.shape):
                 reason = stream.too_large.get(message.id)
                 if reason is not None:
+                    self._given_up.append(message.id)
                     self._bury(Buried(message.id, _DEAD, reason, message.payload))
                     continue
                 topic = self._topic(message)
@@ -331,7 +345,7 @@ class _Session:
     ) -> None:
         def on_delivery(error: KafkaError | None, _: Record) -> None:
             if error is not None:
-                self._failed = self._failed or error.str()
+                self._failed = self._failed or f"topic {topic}: {error.str()}"
                 if message is not None:
                     self._refused(message, error)
 
@@ -340,10 +354,14 @@ class _Session:
                 self._producer.produce(topic, value, key, partition, on_delivery=on_delivery, headers=[*headers])
             except BufferError:
                 self._producer.poll(_POLL_S)
-                if self._failed:
-                    raise LinkError(self._failed) from None
+                self._check()
             else:
                 return
+
+    def _check(self) -> None:
+        if self._failed:
+            kind = _TooLargeError if self._has_learned else LinkError
+            raise kind(f"the cluster does not take a record: {self._failed}")
 
     def _flush(self) -> None:
         """Wait until the cluster has everything; `LinkError` as soon as it refuses anything."""
@@ -351,14 +369,13 @@ class _Session:
         while self._producer.flush(_POLL_S) and not self._failed:
             if time.monotonic() >= give_up_at:
                 raise LinkError(f"the cluster has not taken everything within {ANSWER_S:.0f} s")
-        if self._failed:
-            raise LinkError(f"the cluster does not take a record: {self._failed}")
+        self._check()
 
     def _refused(self, message: contract.Message, error: KafkaError) -> None:
         """Note what is too large for its topic. The transaction fails, and the next one takes that into account."""
         if error.name() not in _TOO_LARGE:
             return
-        stream = self._stream
+        self._has_learned, stream = True, self._stream
         if len(message.payload) < self._set_bytes_max:
             # It may have been refused because of those it went with.
             stream.set_bytes_max = max(1, self._set_bytes_max // _SMALLER)
