@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 FIRST_SEQUENCE: Final = 1
 RUNS_MAX: Final = 10_000
+REASONS_MAX: Final = 100
+"""Reasons of gaps that a lane counts each by itself; a node may make up any, and what is beyond counts as `OTHER`."""
+OTHER: Final = "other"
 
 _first = attrgetter("first")
 _last = attrgetter("last")
@@ -162,8 +165,15 @@ def take(lane: Lane, sequence: int, readings_before: int, readings: int) -> None
 def take_gap(lane: Lane, gap: Gap) -> list[Loss]:
     """Account for a FRESH gap and return the losses to keep: one for each hole of its range."""
     holes = _fill(lane, Run(gap.first, gap.last, gap.readings_before, gap.readings_before + gap.readings))
-    lane.lost[gap.reason] = lane.lost.get(gap.reason, 0) + sum(hole.readings for hole in holes)
-    return [Loss(hole, gap.reason) for hole in holes]
+    reason = _reason(lane, gap)
+    lane.lost[reason] = lane.lost.get(reason, 0) + sum(hole.readings for hole in holes)
+    return [Loss(hole, reason) for hole in holes]
+
+
+def _reason(lane: Lane, gap: Gap) -> str:
+    """Return the reason that a gap is counted and kept under, the same in each database: PostgreSQL's knows no NUL."""
+    reason = gap.reason.replace("\0", "\ufffd")
+    return reason if reason in lane.lost or len(lane.lost) < REASONS_MAX else OTHER
 
 
 def take_back(lane: Lane, sequence: int, readings_before: int, readings: int, loss: Loss) -> list[Loss]:

@@ -179,7 +179,7 @@ class Store:
         number = self._identify(entry)
         if old is not None:
             self._db.execute("DELETE FROM loss WHERE watermark_id = ? AND first = ?", (number, old.run.first))
-        rows = ((number, *loss.run, _text(loss.reason)) for loss in new)
+        rows = ((number, *loss.run, loss.reason) for loss in new)
         self._db.executemany("INSERT INTO loss VALUES (?, ?, ?, ?, ?, ?)", rows)
         self._db.execute(
             "DELETE FROM loss WHERE watermark_id = ? AND first <="

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.batch import envelope
 from gateway.model import BatchId, OpenBatch
 from gateway.region.intake import Message
+from gateway.region.receiver import REASONS_MAX
 from gateway.transport import wire
 from tests.support.receiving import PREFIX, Region, gap, message, sent_gap
 from tests.support.spooled import batch
@@ -93,3 +94,23 @@ def test_a_header_that_is_none_is_decided(header) -> None:
     head = struct.pack("<4sBBHII", envelope.MAGIC, envelope.BATCH, envelope.VERSION, 0, len(header), 0)
     assert len(head) == HEAD_BYTES
     take_all(with_checksum(head + header))
+
+
+@pytest.mark.parametrize("reason", ["\0", "ev\0icted", "\ufffd", "x" * 64])
+def test_a_batch_that_comes_after_a_gap_of_any_reason_is_taken_back_out_of_it(tmp_path: Path, reason: str) -> None:
+    with Region(tmp_path) as region:
+        region.take(message(batch(1)), sent_gap(gap(2, 3, reason=reason)))
+        assert region.take(message(batch(2))).decided == {"recovered": 1}
+        assert region.lane().unaccounted == 0
+        assert sum(region.lane().lost.values()) == batch(3).readings
+
+
+def test_a_node_that_makes_up_reasons_makes_only_so_many(tmp_path: Path) -> None:
+    with Region(tmp_path) as region:
+        for number in range(1, 3 * REASONS_MAX):
+            region.take(sent_gap(gap(number, number, reason=f"made up {number}")))
+        lost = region.lane().lost
+        assert len(lost) == REASONS_MAX + 1
+        assert sum(lost.values()) == sum(batch(number).readings for number in range(1, 3 * REASONS_MAX))
+        assert region.take(message(batch(3 * REASONS_MAX - 1))).decided == {"recovered": 1}
+        assert region.lane().unaccounted == 0
