@@ -4,6 +4,9 @@
 that is refused waits, longer each time, and others go first. When two are refused and none is taken in between, it
 looks as if it were about all: the link ends, and whoever connects waits as well. One that was refused `TIMES_MAX` times
 while others were taken is refused for good.
+
+One that is alone, with no other to tell by, is tried on link after link, and refused for good after `ALONE_MAX` times,
+which is hours. Were it about all after all, that is one message; the next one to be alone is kept until one is taken.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 TIMES_MAX: Final = 5
+ALONE_MAX: Final = 100
 FIRST_WAIT_NS: Final = 250_000_000
 KEPT_MAX: Final = 1000
 """Messages that are remembered, far more than can be in flight; past it the oldest is forgotten, and counts anew."""
@@ -33,10 +37,12 @@ class Refusals:
         self._accepted = 0
         self._seen: dict[str, tuple[int, int]] = {}
         self._in_a_row: set[str] = set()
+        self._may_give_up_alone = True
 
     def accepted(self, identity: str) -> None:
         """Note that a message was taken."""
         self._accepted += 1
+        self._may_give_up_alone = True
         self._in_a_row.clear()
         self._seen.pop(identity, None)
 
@@ -45,7 +51,9 @@ class Refusals:
         times, accepted_before = self._seen.pop(identity, (0, self._accepted))
         times += 1
         self._in_a_row.add(identity)
-        if times >= TIMES_MAX and self._accepted > accepted_before:
+        is_by_itself = not self._seen and times >= ALONE_MAX and self._may_give_up_alone
+        if is_by_itself or (times >= TIMES_MAX and self._accepted > accepted_before):
+            self._may_give_up_alone &= not is_by_itself
             self._in_a_row.discard(identity)
             return FOR_GOOD
         if len(self._seen) >= KEPT_MAX:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from gateway.mirror.refusals import FIRST_WAIT_NS, KEPT_MAX, TIMES_MAX, Refusals
+from gateway.mirror.refusals import ALONE_MAX, FIRST_WAIT_NS, FOR_GOOD, KEPT_MAX, TIMES_MAX, Refusals
+
+
+def is_given_up(refusals: Refusals, identity: str) -> bool:
+    return any(refusals.judge(identity) == FOR_GOOD for _ in range(3 * ALONE_MAX))
 
 
 def test_one_message_that_is_refused_waits_and_the_link_goes_on() -> None:
@@ -31,11 +35,19 @@ def test_while_nothing_is_taken_no_message_is_given_up_however_often_it_is_refus
     assert sum(one.ends_link for one in judged) > 10
 
 
-def test_one_message_alone_that_is_always_refused_ends_the_link_in_the_end_and_is_kept() -> None:
+def test_one_message_alone_that_is_always_refused_ends_links_and_is_given_up_after_so_many_tries() -> None:
     refusals = Refusals()
-    judged = [refusals.judge("a") for _ in range(10 * TIMES_MAX)]
-    assert all(one.wait_ns for one in judged)
-    assert judged[-1].ends_link
+    judged = [refusals.judge("a") for _ in range(ALONE_MAX)]
+    assert all(one.wait_ns and one.ends_link == (number >= TIMES_MAX) for number, one in enumerate(judged[:-1], 1))
+    assert judged[-1] == FOR_GOOD
+
+
+def test_of_messages_that_come_alone_only_one_is_given_up_until_one_is_taken() -> None:
+    refusals = Refusals()
+    assert is_given_up(refusals, "a")
+    assert not is_given_up(refusals, "b")
+    refusals.accepted("b")
+    assert is_given_up(refusals, "c")
 
 
 def test_one_that_is_taken_after_all_counts_anew() -> None:
