@@ -182,14 +182,16 @@ def _postgresql() -> ModuleType:
 
 
 def _subscriber_options(options: schema.Receiver) -> SubscriberOptions:
+    heartbeats = wire.heartbeat_filter(options.topic_prefix, options.share_group)
     return SubscriberOptions(
         host=options.host,
         port=options.usual_port,
         client_id=f"edge-region-{options.share_group}-{options.name}",
         filters=(
             (wire.batch_filter(options.topic_prefix, options.share_group), 1),
-            (wire.heartbeat_filter(options.topic_prefix, options.share_group), 1),
+            (heartbeats, 1),
         ),
+        optional=frozenset({heartbeats}),
         receive_maximum=options.receive_maximum,
         keep_alive_s=KEEP_ALIVE_S,
         session_expiry_s=SESSION_EXPIRY_S,

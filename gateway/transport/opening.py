@@ -13,7 +13,7 @@ from gateway.transport.tls import fault_of
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import mqtt5
 
@@ -45,14 +45,24 @@ async def opened(host: str, port: int, context: ssl.SSLContext | None, make: Cal
     return connection
 
 
-async def subscribed(connection: Connection, filters: Sequence[mqtt5.TopicFilter]) -> None:
-    """Subscribe and wait for the SUBACK. Raises `LinkError` when a filter is refused."""
+async def subscribed(
+    connection: Connection, filters: Sequence[mqtt5.TopicFilter], optional: Collection[str] = ()
+) -> list[str]:
+    """Subscribe, wait for the SUBACK, and return which `optional` filters are refused.
+
+    Raises `LinkError` when another one is.
+    """
     connection.subscribe(filters)
     await _answered(connection, connection.subscribed, "SUBACK")
+    without = []
     for asked, code in zip(filters, connection.subscribed.result().reason_codes, strict=False):
         if code.value >= _REFUSED:
+            if asked.pattern in optional:
+                without.append(asked.pattern)
+                continue
             name = code.name.lower().replace("_", " ")
             raise LinkError(f"the broker refused the subscription {asked.pattern!r}: {name}")
+    return without
 
 
 async def served(connection: Connection) -> None:

@@ -58,6 +58,8 @@ class SubscriberOptions:
     tls: Callable[[], ssl.SSLContext] | None = None
     backoff_min_s: float = 0.2
     backoff_max_s: float = 30.0
+    optional: frozenset[str] = frozenset()
+    """Filters that the broker may refuse: what would come by them is done without."""
     former_filters: tuple[str, ...] = ()
     """What the broker's session may still be subscribed to, and should not be any more."""
 
@@ -83,6 +85,7 @@ class Subscriber:
         self.connection: Connection | None = None
         self.counts = {"connects": 0, "connection_faults": 0, "malformed": 0, "sessions_lost": 0, "overruns": 0}
         self.last_fault = ""
+        self._without: list[str] = []
 
     @property
     def last_connection(self) -> int:
@@ -165,10 +168,16 @@ class Subscriber:
             mqtt5.TopicFilter(pattern, max_qos=mqtt5.QoS(min(qos, 1)), retain_handling=handling)
             for pattern, qos in self._options.filters
         ]
-        await opening.subscribed(connection, filters)
+        without = await opening.subscribed(connection, filters, self._options.optional)
         if self._options.former_filters and connection.resumed:
             connection.unsubscribe(self._options.former_filters)
         log.info("broker %s:%s: connected", self._options.host, self._options.port)
+        if without and without != self._without:
+            names = ", ".join(without)
+            log.warning(
+                "broker %s:%s: goes without %s, which is refused", self._options.host, self._options.port, names
+            )
+        self._without = without
         self.last_fault = ""
         self._on_subscribed(connection)
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import itertools
 import os
+import random
 import signal
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.config import schema
 from gateway.demo.pki import write_pki
+from gateway.region import chosen
 from gateway.toll import heartbeat_toll
+from gateway.transport import wire
+from gateway.transport.subscriber import Subscriber
 from tests.support.mirroring import Node, receiving, region, until
 from tests.support.mosquitto import Mosquitto
+from tests.support.rawbroker import RawBroker
 from tests.support.site import Program, pems, region_tls
 
 if TYPE_CHECKING:
@@ -117,6 +125,23 @@ async def test_a_broker_that_permits_no_heartbeats_changes_nothing(tmp_path: Pat
                 await until(lambda heard=heard: heard.wait_ns(0) > 0, "the receiver was asked")
             assert not heard.answers
             assert (status(node)["connects"], status(node)["faults"]) == (1, 0)
+
+
+async def test_a_broker_that_refuses_the_subscription_to_heartbeats_brings_the_receiver_its_batches(pki: Path) -> None:
+    options = chosen._subscriber_options(
+        schema.Receiver(**{f"tls_{key}": at for key, at in pems(pki, "receiver").items()})
+    )
+    came: list[bytes] = []
+    with RawBroker() as broker:
+        plain = dataclasses.replace(options, host="127.0.0.1", port=broker.port, tls=None)
+        subscriber = Subscriber(plain, lambda _, packets: came.extend(one.payload for one in packets), random.Random(1))
+        running = asyncio.create_task(subscriber.run())
+        with await asyncio.to_thread(broker.accept) as connection:
+            await asyncio.to_thread(connection.handshake, refuse="beat")
+            await until(lambda: subscriber.is_connected, "the receiver is served")
+            connection.publish(wire.batch_topic("edge/v1", "node-1", "telemetry"), b"batch")
+            await until(lambda: came == [b"batch"], "the batch is there")
+        running.cancel()
 
 
 async def test_the_word_of_a_receiver_of_another_group_moves_no_cursor(tmp_path: Path, pki: Path) -> None:

@@ -34,13 +34,18 @@ class RawConnection:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def handshake(self, *, session_present: bool = False) -> None:
-        """Read CONNECT, accept it, and grant what is subscribed to."""
+    def handshake(self, *, session_present: bool = False, refuse: str = "") -> None:
+        """Read CONNECT, accept it, and grant what is subscribed to, unless it ends in `refuse`."""
         self.read_connect()
         self.send(mqtt5.ConnAckPacket(session_present=session_present).write())
         packet = self.packet()
         assert isinstance(packet, mqtt5.SubscribePacket), packet
-        granted = [mqtt5.SubAckReasonCode(min(int(topic.max_qos), 1)) for topic in packet.topic_filters]
+        granted = [
+            mqtt5.SubAckReasonCode.NOT_AUTHORIZED
+            if refuse and topic.pattern.endswith(refuse)
+            else mqtt5.SubAckReasonCode(min(int(topic.max_qos), 1))
+            for topic in packet.topic_filters
+        ]
         self.send(mqtt5.SubAckPacket(packet.packet_id, granted).write())
 
     def read_connect(self) -> mqtt5.ConnectPacket:
