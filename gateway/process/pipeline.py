@@ -45,7 +45,7 @@ from gateway.pressure import FLUSH
 from gateway.process.material import NO_MATERIAL
 from gateway.process.plan import CompiledRoute, Plan
 from gateway.process.redelivery import Redelivery
-from gateway.process.route import TopicCache, first_match
+from gateway.process.route import TopicCache, matcher
 from gateway.process.state import Part, restore_slice, slices
 from gateway.process.topics import topic_refusal
 
@@ -96,7 +96,7 @@ class Pipeline:
             route for route in self._routes if route.samplers is not None and route.samplers.steps.hold_back
         ]
         self._asking = [route for route in self._routes if route.decoding.memory is not None]
-        self._patterns = [route.topics for route in routes]
+        self._first_match = matcher([route.topics for route in routes])
         self._plans = TopicCache(self._plan, PLANS_MAX)
         own = next((self._routes[number] for number, route in enumerate(routes) if not route.topics), None)
         self._own_plans = TopicCache(lambda topic: Plan(topic, own), 1)
@@ -265,7 +265,7 @@ class Pipeline:
         refusal = topic_refusal(topic, self._limits.topic_bytes_max)
         if refusal is not None:
             return Plan(topic, None, refusal)
-        index = first_match(self._patterns, topic)
+        index = self._first_match(topic)
         return Plan(topic, None if index is None else self._routes[index])
 
     def _take_in(self, group: MessageGroup, start: int, stop: int, position: int, duplicates: set[int]) -> None:

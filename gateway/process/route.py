@@ -1,15 +1,17 @@
 """Which route takes a topic: the first one with a filter that matches.
 
-Looking it up costs a walk over all filters, so what is known of a topic is kept in a bounded cache. The cache holds
-nothing that cannot be made again: forgetting it changes the time a message takes and nothing else.
+Looking it up costs a walk over all filters, so they are one regular expression, and what is known of a topic is kept in
+a bounded cache. The cache holds nothing that cannot be made again: forgetting it changes the time a message takes and
+nothing else.
 """
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from gateway.process.topics import matches
+from gateway.process.topics import expression, matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +27,20 @@ def first_match(routes: Sequence[tuple[str, ...]], topic: str) -> int | None:
         if any(matches(pattern, topic) for pattern in patterns):
             return index
     return None
+
+
+def matcher(routes: Sequence[tuple[str, ...]]) -> Callable[[str], int | None]:
+    """Return a function that says what `first_match` says of a topic, several times faster where there are many."""
+    if not routes:
+        return lambda _: None
+    choices = ("|".join(map(expression, patterns)) for patterns in routes)
+    fullmatch = re.compile("|".join(f"({choice})" for choice in choices), re.DOTALL).fullmatch
+
+    def first(topic: str) -> int | None:
+        found = fullmatch(topic)
+        return None if found is None or found.lastindex is None else found.lastindex - 1
+
+    return first
 
 
 class TopicCache(dict[str, Known], Generic[Known]):

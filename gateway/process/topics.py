@@ -5,6 +5,7 @@ Source: MQTT 5.0 section 4.7.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 TOPIC_BYTES_MAX: Final = 65535
@@ -22,6 +23,19 @@ def matches(pattern: str, topic: str) -> bool:
         wanted.pop()
         del levels[len(wanted) :]
     return len(wanted) == len(levels) and all(want in ("+", level) for want, level in zip(wanted, levels, strict=True))
+
+
+def expression(pattern: str) -> str:
+    """Return a regular expression, for `fullmatch` with DOTALL, that takes what the topic filter `pattern` takes."""
+    levels = pattern.split("/")
+    takes_rest = levels[-1] == "#"
+    if takes_rest:
+        levels.pop()
+    guard = r"(?!\$)" if pattern[:1] in ("+", "#") else ""
+    if not levels:
+        return f"{guard}.*"
+    path = "/".join("[^/]*" if level == "+" else re.escape(level) for level in levels)
+    return f"{guard}{path}(?:/.*)?" if takes_rest else f"{guard}{path}"
 
 
 def covers(pattern: str, other: str) -> bool:

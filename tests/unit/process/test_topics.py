@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from gateway.process.route import TopicCache, first_match
-from gateway.process.topics import filter_fault, matches, topic_fault
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.process.route import TopicCache, first_match, matcher
+from gateway.process.topics import expression, filter_fault, matches, topic_fault
 
 MATCHES = [
     ("a/b", "a/b", True),
@@ -40,6 +44,18 @@ MATCHES = [
 @pytest.mark.parametrize(("pattern", "topic", "taken"), MATCHES)
 def test_a_filter_takes_the_topics_that_mqtt_says(pattern, topic, taken) -> None:
     assert matches(pattern, topic) is taken
+    assert bool(re.fullmatch(expression(pattern), topic, re.DOTALL)) is taken
+
+
+LEVELS = st.lists(st.sampled_from(["", "a", "b", "$", "+", ".", "a\n", "(", "[^/]*", "ä"]), min_size=1, max_size=4)
+FILTERS = st.tuples(LEVELS, st.booleans()).map(lambda found: "/".join([*found[0], *["#"] * found[1]]))
+TOPICS = LEVELS.map("/".join).map(lambda topic: topic.replace("+", "a"))
+
+
+@given(st.lists(st.lists(FILTERS | st.just("#"), min_size=1, max_size=3).map(tuple), max_size=5), st.lists(TOPICS))
+def test_the_one_expression_of_all_routes_finds_the_route_that_a_walk_over_them_finds(routes, topics) -> None:
+    found = matcher(routes)
+    assert [found(topic) for topic in topics] == [first_match(routes, topic) for topic in topics]
 
 
 @pytest.mark.parametrize("pattern", ["a", "#", "+", "/", "a/+/b/#", "+/+", "$SYS/#", "ä/\U0001f600", "a//b", " "])
