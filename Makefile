@@ -50,7 +50,7 @@ check: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/gateway config docs --check
 
-bench: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql
+bench: $(VENV)/test.stamp mosquitto rabbitmq kafka postgresql disks
 	$(BIN)/python -m benchmarks $(BENCH)
 
 scale: $(VENV)/bench.stamp mosquitto

@@ -39,12 +39,12 @@ def main() -> int:
         parser.error(f"no benchmark named {', '.join(unknown)}; there are {', '.join(names)}")
     if arguments.trial:
         os.environ[TRIAL] = "1"
-    rows = []
+    before, rows = machine(), []
     for name in arguments.only or names:
         rows += measured(name)
     print(table(rows))
     if arguments.json:
-        report = {"machine": machine(), "rows": rows}
+        report = {"machine": before, "rows": rows}
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0 if all(row["met"] in (True, None) for row in rows) else 1
 
@@ -94,14 +94,23 @@ def cell(value: object) -> str:
 
 
 def machine() -> dict:
-    """Describe where the figures come from; a figure without its machine means nothing."""
+    """Describe where the figures come from, and how busy it is; a figure without its machine means nothing."""
     return {
-        "processor": platform.machine(),
+        "processor": f"{platform.machine()}, {processor()}",
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "load": os.getloadavg(),
     }
+
+
+def processor() -> str:
+    """Return what the processor calls itself."""
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+        if line.startswith(("model name", "Model")):
+            return line.partition(":")[2].strip()
+    return "unknown"
 
 
 if __name__ == "__main__":

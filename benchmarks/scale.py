@@ -187,9 +187,9 @@ def regions(count: int) -> dict[str, float]:
 
         def is_drained() -> bool:
             status = site.status()
-            heads = [one["sequence"] for one in status["lanes"] if "sequence" in one]
-            cursors = [one["cursors"]["telemetry"] for one in status["regions"].values()]
-            return status["open_readings"] == 0 and len(set(cursors)) == 1 and cursors[0] >= max(heads, default=1)
+            head = max(one["head"] for one in status["lanes"])
+            cursors = {one["cursors"]["telemetry"] for one in status["regions"].values()}
+            return status["open_readings"] == 0 and cursors == {head}
 
         wait_for(is_drained, "all regions have everything", 60.0, 0.1)
         found = {"cpu_us": (cpu_s(site.daemon.pid) - used) / messages * 1e6, "resident_mb": memory_mb(site.daemon.pid)}

@@ -29,7 +29,7 @@ from tests.support.waiting import wait_for
 
 CORE_SHARE = 0.25
 MEMORY_MB = 128
-RATES = (500,) if is_trial() else (500, 1000, 2000, 4000, 8000)
+RATES = (500,) if is_trial() else (500, 2000, 4000, 8000, 12_000, 16_000, 24_000)
 SECONDS = sized(20, 3)
 WARM_S = 2.0
 BEHIND_S = 2.5

@@ -15,8 +15,8 @@ import pytest
 import benchmarks
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 300.0
 IS_LONG = os.environ.get("GATEWAY_LONG") == "1"
+TIMEOUT_S = 1800.0 if IS_LONG else 300.0
 QUICK = ["latency", "mirror", "pipeline", "spool"]
 NAMES = [one.name for one in pkgutil.iter_modules(benchmarks.__path__) if not one.name.startswith("_")]
 
