@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 from benchmarks.__main__ import cell
@@ -18,6 +19,7 @@ from benchmarks.__main__ import cell
 PAGE = Path("docs/performance.md")
 ROWS = Path("docs/performance/rows.json")
 BEGIN, END = "<!-- begin of measured rows -->", "<!-- end of measured rows -->"
+WIDTH = 120
 BUSY = 0.5
 """Load average before the run from which the machine was busy with something else."""
 HEAD = "| what | figure | beside it | ratio | budget | |\n|---|---:|---:|---:|---|---|\n"
@@ -43,9 +45,12 @@ def tables(report: dict) -> str:
     busy = f" **The machine was busy: its load average before the run was {load:.1f}.**" if load > BUSY else ""
     judged = [row for row in rows if row["budget"]]
     others = [row for row in rows if not row["budget"]]
-    return (
+    said = (
         f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, {machine['system']}, Python"
-        f" {machine['python']}.{busy} Raw: [rows.json](performance/rows.json).\n\n"
+        f" {machine['python']}.{busy} Raw: [rows.json](performance/rows.json)."
+    )
+    return (
+        f"{textwrap.fill(said, WIDTH, break_long_words=False, break_on_hyphens=False)}\n\n"
         f"### Budgets\n\n{HEAD}{''.join(map(line, judged))}\n### Without a budget\n\n{HEAD}{''.join(map(line, others))}"
     )
 
