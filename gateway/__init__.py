@@ -11,6 +11,7 @@ The code in the order in which a message passes it:
     journal        the log of inputs, group commit, checkpoints, replay
     sealing        open batches → encoded once → the ring → the mirrors hear of it
     recovery       a start: checkpoint and replay through the same pipeline
+    relief         gives way when memory gets scarce
     vitals         signs of life of every task and thread, for the supervisor's watchdog
     obstacles      what a start on this box would stumble over
     trial          recorded input through a configuration that is not at work
@@ -30,8 +31,8 @@ The code in the order in which a message passes it:
     demo           a whole site and region on one machine, cut and killed, with the books at the end
 
     model, ledger  what flows, and where it may end
-    errors, clock, collector, disk, flash, medium, pressure, redaction, repeats, frame, lock, hangup, channel,
-                   workers: what everything stands on
+    errors, clock, collector, disk, flash, medium, memory, pressure, redaction, repeats, frame, lock, hangup,
+                   channel, workers: what everything stands on
 
 Imports run from `cli` downwards, never back; `tests/unit/test_style.py` checks it.
 """

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -42,16 +41,17 @@ from gateway.health.pulse import Pulse
 from gateway.health.rates import Rates
 from gateway.ingest.broker import subscriber_options
 from gateway.ingest.committer import JOURNAL, Committer, Timeline
-from gateway.ingest.intake import Intake, Limits
+from gateway.ingest.intake import Intake
 from gateway.ingest.pace import Pace
 from gateway.journal import format as journal_format
 from gateway.journal.checkpoint import CheckpointStore
 from gateway.journal.writer import JournalWriter
 from gateway.medium import State
-from gateway.mirror.driver import Box, MirrorDriver
+from gateway.mirror.driver import Box, MirrorDriver, unsent
 from gateway.pressure import Pressure
 from gateway.quarantine import Quarantine
 from gateway.recovery import Recovery, Settings
+from gateway.relief import Relief, limits
 from gateway.sealing import Sealing
 from gateway.spool.books import TakenIn
 from gateway.spool.lanes import Spool
@@ -107,6 +107,7 @@ class Flow:
         self._rates = Rates()
         self.recent = Recent() if config.console.listen else None
         self.pulse = Pulse(self._writer)
+        self._windows_opened = 0
 
         folder = Path(config.node.state_folder)
         disk.make_folder(folder)
@@ -133,16 +134,17 @@ class Flow:
         self.timeline = Timeline(clock, self.recovered.at)
         self.upkeep = Upkeep(disk, folder, self.spool, config, self._writer, self.timeline.now, self._trim)
         self.journal = JournalWriter(disk, folder / "journal", config.journal, self.recovered.journal.next_position)
-        inputs_max = INPUTS_PER_WINDOW * config.broker.receive_maximum
-        self.inputs: Channel[tuple[int, Entry]] = Channel("inputs, messages", inputs_max)
+        self.inputs: Channel[tuple[int, Entry]] = Channel(
+            "inputs, messages", INPUTS_PER_WINDOW * config.broker.receive_maximum
+        )
         self.meters = Meters(config, self.spool, clock, self.timeline.now)
         self.sealing = self._sealing()
         self.pace = Pace(config.journal.commit_interval_ns / _NS, config.journal.commit_interval_max_ns / _NS)
-        limits = Limits(config.broker.qos0_waiting_max, config.broker.waiting_bytes_max, config.journal.commit_bytes)
         self.intake = Intake(
-            limits, lambda: self.inputs.weight, self.pace, self._patience_s, has_urgent=self.pipeline.has_urgent
+            limits(config), lambda: self.inputs.weight, self.pace, self._patience_s, has_urgent=self.pipeline.has_urgent
         )
         self.committer = self._committer()
+        self.relief = Relief(config.node, self.intake, self.spool, self._writer, self.timeline, self.committer.flush)
         entries = audit.Chain(disk, folder / audit.FOLDER, config.audit.bytes_max)
         self.feed = Feed(entries, self.committer.insert) if config.audit.lane else None
         self._chance = chance
@@ -154,7 +156,6 @@ class Flow:
         )
         box = Box(node, folder, config.spool.lanes, self.spool, disk, clock, self._readers, chance, self.meters.moved)
         self.mirrors = [MirrorDriver(region, config.standbys(region.name), box) for region in config.mirrored]
-        self._windows_opened = 0
         self.vitals = self._vitals()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -166,12 +167,18 @@ class Flow:
                 start(self.sealing.run(self._encoder, self._writer), name="spool"),
                 start(self.sealing.run_urgent(self._encoder, self._writer), name="urgent"),
                 start(self._look(), name="rates"),
+                start(self.relief.run(), name="relief"),
             ]
             helpers += [start(self.pulse.run(), name="pulse"), start(self.meters.run(self._readers), name="meters")]
             helpers.append(start(self.upkeep.run(), name="upkeep"))
             if self.feed is not None:
                 helpers.append(start(self.feed.run(), name="audit"))
-            helpers.append(start(self.upkeep.thin(self._readers, self._unsent, self._notify), name="thin"))
+            helpers.append(
+                start(
+                    self.upkeep.thin(self._readers, lambda: unsent(self.spool.lanes, self.mirrors), self._notify),
+                    name="thin",
+                )
+            )
             recovered = start(self._hand_on_recovered(), name="recovered")
             pipeline = start(self._apply(recovered), name="pipeline")
             subscriber = start(self.subscriber.run(), name="subscriber")
@@ -232,7 +239,7 @@ class Flow:
     def _vitals(self) -> Vitals:
         threads = Threads(self._writer, self._encoder, self._readers)
         channels = self.inputs, self.sealing.sealed, self.sealing.urgent
-        vitals = Vitals(threads, self.intake, self.journal, channels, self.subscriber, self.upkeep, self.mirrors)
+        vitals = Vitals(threads, self.committer, self.journal, channels, self.subscriber, self.upkeep, self.mirrors)
         vitals.applied, vitals.refusing = lambda: self._applied, lambda: self.sealing.refusing
         return vitals
 
@@ -299,15 +306,6 @@ class Flow:
     def _notify(self) -> None:
         for mirror in self.mirrors:
             mirror.notify()
-
-    def _unsent(self) -> dict[str, tuple[int, int]]:
-        """Return for each lane the stretch, both ends excluded, that no region was sent or is being sent now."""
-        found = {}
-        for lane in self.spool.lanes:
-            stretches = [mirror.unsent(lane) for mirror in self.mirrors]
-            ends = [last + 1 for _, last in stretches if last is not None]
-            found[lane] = max((first for first, _ in stretches), default=0), min(ends, default=sys.maxsize)
-        return found
 
     def _checkpoint_is_missing(self) -> bool:
         recovered = self.recovered
@@ -388,7 +386,7 @@ class Flow:
     def _look_at_pressure(self) -> None:
         before = self.pressure.words
         is_linked = not any(mirror.is_away for mirror in self.mirrors if mirror.is_required)
-        self.pressure.look(self.timeline.now(), self.spool.fill(), is_linked=is_linked)
+        self.pressure.look(self.timeline.now(), self.spool.fill(), is_linked=is_linked, is_tight=self.relief.is_tight)
         if self.pressure.words != before:
             log.warning("under pressure: %s", ", ".join(self.pressure.words) or "nothing any more")
 
@@ -432,6 +430,7 @@ class Flow:
             "disk": self.upkeep.medium.status(),
             "refusing": self.sealing.refusing,
             "pressure": self.pressure.words,
+            "memory": self.relief.memory.status(),
             "flash": self.flash.status(self.intake.counts["payload_bytes"], uptime_s),
             "lanes": self.meters.lanes(),
             "regions": {one.name: {**one.status(), "oldest_s": self.meters.oldest_s(one.name)} for one in self.mirrors},

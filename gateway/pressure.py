@@ -3,6 +3,7 @@
     ring:<lane>   the lane's ring is filled beyond `ring_high` with what required regions wait for; until it is below
                   `ring_low`
     link          some required region has been away for `link_after`; until all have been there for `link_clear`
+    memory        most of the memory that the node may use is used, see `gateway.memory`
     flush         stands for one entry: what is open is sealed with it, because a radio has gone up
 
 Routes may thin out what they take while such a word stands (`under_pressure`): before a lane has to evict.
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FLUSH: Final = "flush"
 LINK: Final = "link"
+MEMORY: Final = "memory"
 RING: Final = "ring"
 
 
@@ -32,7 +34,7 @@ class Pressure:
         self._changed_at: int | None = None
         self.words: tuple[str, ...] = ()
 
-    def look(self, at: int, fill: Mapping[str, float], *, is_linked: bool) -> None:
+    def look(self, at: int, fill: Mapping[str, float], *, is_linked: bool, is_tight: bool = False) -> None:
         """Take in what is to be seen at `at` (ns of the node's own time): `fill` maps lane → share of its ring."""
         options = self._options
         for lane, share in fill.items():
@@ -41,8 +43,8 @@ class Pressure:
             elif share < options.ring_low:
                 self._rings.discard(lane)
         self._look_at_link(at, is_linked=is_linked)
-        words = sorted(f"{RING}:{lane}" for lane in self._rings)
-        self.words = (*words, LINK) if self._is_away else tuple(words)
+        rings = sorted(f"{RING}:{lane}" for lane in self._rings)
+        self.words = (*rings, *[LINK] * self._is_away, *[MEMORY] * is_tight)
 
     def _look_at_link(self, at: int, *, is_linked: bool) -> None:
         if is_linked != self._is_away:
@@ -55,5 +57,5 @@ class Pressure:
 
 
 def presses(when: tuple[str, ...], lane: str, words: tuple[str, ...]) -> bool:
-    """Say whether a route into `lane` that minds `when` ("ring", "link") is under pressure."""
-    return (LINK in when and LINK in words) or (RING in when and f"{RING}:{lane}" in words)
+    """Say whether a route into `lane` that minds `when` ("ring", "link", "memory") is under pressure."""
+    return (RING in when and f"{RING}:{lane}" in words) or any(one in when and one in words for one in (LINK, MEMORY))

@@ -7,7 +7,6 @@ full and has a mark of its own.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
     from gateway.channel import Channel
-    from gateway.ingest.intake import Intake
+    from gateway.ingest.committer import Committer
     from gateway.journal.writer import JournalWriter
     from gateway.mirror.driver import MirrorDriver
     from gateway.transport.subscriber import Subscriber
@@ -39,7 +38,7 @@ class Vitals:
     def __init__(
         self,
         threads: Threads,
-        intake: Intake,
+        committer: Committer,
         journal: JournalWriter,
         channels: Sequence[Channel[Any]],
         subscriber: Subscriber,
@@ -47,7 +46,7 @@ class Vitals:
         mirrors: Sequence[MirrorDriver],
     ) -> None:
         self._threads = threads
-        self._intake = intake
+        self._committer = committer
         self._journal = journal
         self._inputs, *self._sealed = channels
         self._subscriber = subscriber
@@ -73,7 +72,8 @@ class Vitals:
             for number, job in enumerate(job for _, job in sorted(pool.in_hand().items()))
         }
         marks["subscriber"] = None if self._subscriber.is_connected else self._subscriber.last_connection
-        marks["committer"] = None if is_held or not self._is_commit_due() else self._journal.counts["commits"]
+        is_committing = self._committer.is_due and not self._inputs.is_full
+        marks["committer"] = self._journal.counts["commits"] if is_committing and not is_held else None
         is_behind = not self._inputs.is_idle and not any(channel.is_full for channel in self._sealed)
         marks["pipeline"] = (self.applied(), threads.encoder.begun) if is_behind and not is_held else None
         for channel in self._sealed:
@@ -84,7 +84,3 @@ class Vitals:
             marks[f"mirror {mirror.name}"] = None if is_reader_held else mirror.looks
             marks[f"sender {mirror.name}"] = None if is_reader_held else mirror.sending
         return marks
-
-    def _is_commit_due(self) -> bool:
-        """Say whether a group should be with the journal by now, and has room behind it."""
-        return self._intake.wait_s(asyncio.get_running_loop().time()) == 0.0 and not self._inputs.is_full

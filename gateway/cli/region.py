@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import faulthandler
 import os
 import random
 from pathlib import Path
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         return dead_letters.run(options, arguments)
     if arguments.action == "audit":
         return _audit(options, arguments)
+    faulthandler.enable(2)  # on SIGABRT, which a watchdog sends, all threads say where they are
     loaded = load(arguments.config)
     log.setup(loaded.config.log)
     chance = random.Random(os.urandom(16))  # noqa: S311  # jitter is no secret

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until a signal."""
+    faulthandler.enable(2)  # on SIGABRT, which a watchdog sends, all threads say where they are
     log.setup()
     asyncio.run(daemon.run(lambda: _configuration(arguments.config), _say_ready))
     return EX_OK

@@ -41,6 +41,9 @@ NAME_CHARACTERS_MAX: Final = 64
 AUDIT_PAYLOAD_BYTES: Final = 16 * 1024
 """An entry of the audit log as a message: its text within a document that may escape each of its quotes."""
 
+MEMORY_BYTES_MIN: Final = 48 * 1024 * 1024
+"""What the program alone takes, and little more."""
+
 SOCKET_PATH_BYTES_MAX: Final = 107
 """Of `sun_path`, unix(7)."""
 
@@ -215,6 +218,9 @@ def _roles(config: schema.Gateway) -> Iterator[Finding]:
 
 
 def _node(node: schema.Node) -> Iterator[Finding]:
+    if 0 < node.memory_bytes_max < MEMORY_BYTES_MIN:
+        sentence = f"{size_text(node.memory_bytes_max)} is less than any node needs, {size_text(MEMORY_BYTES_MIN)}"
+        yield Finding(f"{sentence}: raise it", (("node", "memory_bytes_max"),))
     path = node.socket_path
     size = len(str(path).encode())
     if size > SOCKET_PATH_BYTES_MAX:

@@ -35,6 +35,9 @@ JOURNAL: Final = "journal"
 STALL_S: Final = 5.0
 """Time after which a commit that has not come back is a fault of the disk."""
 
+MESSAGE_BYTES: Final = 4096
+"""Payload that counts as a message behind the journal, so that its channel is bounded in bytes as well."""
+
 _RETRY_S = 1.0
 _STALLED = StoreError(f"the disk has not answered for {STALL_S:.0f} s")
 _NS = 1_000_000_000
@@ -92,7 +95,7 @@ class Committer:
         self._deadline = deadline
         self._pace = pace
         self.pressure: Callable[[], tuple[str, ...]] = tuple
-        self._stopping = self._is_flushing = False
+        self._stopping = self._is_flushing = self._is_busy = False
         self._own: deque[tuple[str, list[bytes], asyncio.Future[int]]] = deque()
         self.counts = {"acknowledged": 0, "unacknowledged": 0, "ticks": 0}
         self._commit_s, self._acknowledge_s = Histogram(COMMIT_S), Histogram(COMMIT_S)
@@ -132,16 +135,28 @@ class Committer:
             except TimeoutError:
                 pass
 
+    @property
+    def is_due(self) -> bool:
+        """Whether something is being committed, or should be by now."""
+        return self._is_busy or self._wait_s() == 0.0
+
     async def commit(self) -> None:
         """Commit what waits, acknowledge it, pass it on."""
+        self._is_busy = True
+        try:
+            await self._commit_next()
+        finally:
+            self._is_busy = False
+
+    async def _commit_next(self) -> None:
         wall_ns, at, clock = self._clock.wall_ns(), self._timeline.now(), self._clock.quality()
         pending: Pending | None = None
         own: asyncio.Future[int] | None = None
-        messages = 1
+        weight = 1
         entry: Entry
         if self._own:
             topic, payloads, own = self._own.popleft()
-            messages = len(payloads)
+            weight = messages = len(payloads)
             zeros = [0] * messages
             entry = MessageGroup(wall_ns, at, clock, OWN, False, [topic] * messages, payloads, zeros, zeros, {})
         elif self._intake.is_empty:
@@ -149,7 +164,7 @@ class Committer:
             self.counts["ticks"] += 1
         else:
             entry, pending = self._intake.take(wall_ns, at, clock)
-            messages = len(pending.topics)
+            weight = _weight(pending)
         entry.pressure = (*self.pressure(), FLUSH) if self._is_flushing else self.pressure()
         self._is_flushing = False
         position = await self._durable(entry)
@@ -158,7 +173,7 @@ class Committer:
             self._acknowledge_s.observe(asyncio.get_running_loop().time() - pending.came_at)
         if own is not None and not own.done():
             own.set_result(position)
-        await self._inputs.put((position, entry), messages)
+        await self._inputs.put((position, entry), weight)
 
     def _wait_s(self) -> float | None:
         """Return the time until something must be committed; a tick only when the pipeline has seen all input."""
@@ -201,3 +216,8 @@ class Committer:
         packet_ids = pending.acknowledgements()
         sent = pending.connection.acknowledge(packet_ids)
         self.counts["acknowledged" if sent else "unacknowledged"] += len(packet_ids)
+
+
+def _weight(pending: Pending) -> int:
+    """Return what a group weighs behind the journal: its messages, or more when they are large."""
+    return max(len(pending.topics), pending.bytes // MESSAGE_BYTES)

@@ -3,7 +3,8 @@
 Called inside the read, so it only appends to columns. A group never spans two connections: acknowledgements do not
 cross them. What came at QoS 1 is bounded by the Receive Maximum (the broker stops sending); QoS 0 cannot be held
 back, so past a limit it is shed and counted, and the count travels with the next group into the journal. Both are
-bounded in bytes as well: past that QoS 0 is shed, and the socket is not read until half of it is gone.
+bounded in bytes as well: past that QoS 0 is shed, and the socket is not read until half of it is gone. Where the node
+is short of memory the same is done, see `gateway.memory`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.transport.connection import Connection
 
 SHED_OVERFLOW = "qos0_overflow"
+SHED_MEMORY = "memory"
 
 
 class Pending:
@@ -77,6 +79,7 @@ class Intake:
         self._held: Connection | None = None
         self._groups: list[Pending] = []
         self._shed: dict[str, int] = {}
+        self._is_short = self._is_closed = False
         self._loop = asyncio.get_running_loop()
         self.is_open = True
         self.changed = asyncio.Event()
@@ -86,11 +89,13 @@ class Intake:
         """Append everything that one read brought."""
         if not self.is_open:
             return
-        if (
+        if self._is_short:
+            packets = self._without_qos0(packets, SHED_MEMORY)
+        elif (
             self._waiting() + len(packets) > self._limits.qos0_waiting_max
             or self._bytes > self._limits.waiting_bytes_max
         ):
-            packets = self._without_qos0(packets)
+            packets = self._without_qos0(packets, SHED_OVERFLOW)
         if not packets:
             return
         last = self._groups[-1] if self._groups else None
@@ -113,7 +118,7 @@ class Intake:
         size = sum(map(len, payloads))
         group.bytes += size
         self._bytes += size
-        if self._bytes > self._limits.waiting_bytes_max and self._held is not connection:
+        if (self._is_closed or self._bytes > self._limits.waiting_bytes_max) and self._held is not connection:
             self._held = connection
             connection.hold(is_held=True)
             self.counts["holds"] += 1
@@ -136,9 +141,7 @@ class Intake:
         """Return the oldest group, made final, with what is needed to acknowledge it. There must be one."""
         pending = self._groups.pop(0)
         self._bytes -= pending.bytes
-        if self._held is not None and self._bytes <= self._limits.waiting_bytes_max // 2:
-            self._held.hold(is_held=False)
-            self._held = None
+        self._read_again()
         shed, self._shed = self._shed, {}
         connection = pending.connection
         group = MessageGroup(
@@ -170,10 +173,21 @@ class Intake:
     def _waiting(self) -> int:
         return self._backlog() + sum(len(group.topics) for group in self._groups)
 
-    def _without_qos0(self, packets: list[PublishPacket]) -> list[PublishPacket]:
+    def spare_memory(self, *, is_short: bool, is_holding: bool) -> None:
+        """Shed QoS 0 while memory is short; while `is_holding` the broker is read no further than it was."""
+        self._is_short, self._is_closed = is_short, is_holding
+        self._read_again()
+
+    def _read_again(self) -> None:
+        """Read a connection that is held, when half of what may wait is gone and memory lets us."""
+        if self._held is not None and not self._is_closed and self._bytes <= self._limits.waiting_bytes_max // 2:
+            self._held.hold(is_held=False)
+            self._held = None
+
+    def _without_qos0(self, packets: list[PublishPacket], reason: str) -> list[PublishPacket]:
         kept = [packet for packet in packets if packet.packet_id is not None]
         shed = len(packets) - len(kept)
         if shed:
-            self._shed[SHED_OVERFLOW] = self._shed.get(SHED_OVERFLOW, 0) + shed
+            self._shed[reason] = self._shed.get(reason, 0) + shed
             self.counts["shed"] += shed
         return kept

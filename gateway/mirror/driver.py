@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -25,7 +26,7 @@ from gateway.mirror.weights import weigher
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -55,6 +56,16 @@ class Box(NamedTuple):
     readers: Executor
     chance: random.Random
     moved: Callable[[str, str, int], None] = lambda *_: None
+
+
+def unsent(lanes: Iterable[str], mirrors: Sequence[MirrorDriver]) -> dict[str, tuple[int, int]]:
+    """Return for each lane the stretch, both ends excluded, that no region was sent or is being sent now."""
+    found = {}
+    for lane in lanes:
+        stretches = [mirror.unsent(lane) for mirror in mirrors]
+        ends = [last + 1 for _, last in stretches if last is not None]
+        found[lane] = max((first for first, _ in stretches), default=0), min(ends, default=sys.maxsize)
+    return found
 
 
 class MirrorDriver:

@@ -34,9 +34,19 @@ def test_a_link_must_be_away_and_back_for_long_enough() -> None:
     assert {words for words in seen.values() if words} == {("link",)}
 
 
+def test_memory_stands_as_long_as_it_is_tight() -> None:
+    gauge = Pressure(OPTIONS)
+    gauge.look(0, {"a": 0.9}, is_linked=True, is_tight=True)
+    assert gauge.words == ("ring:a", "memory")
+    gauge.look(1, {"a": 0.9}, is_linked=True)
+    assert gauge.words == ("ring:a",)
+
+
 @pytest.mark.parametrize(
     ("when", "words", "is_pressed"),
     [
+        (("memory",), ("ring:a", "memory"), True),
+        (("ring", "link"), ("memory",), False),
         (("ring", "link"), ("ring:a",), True),
         (("ring", "link"), ("ring:b",), False),
         (("link",), ("ring:a",), False),

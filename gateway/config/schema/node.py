@@ -26,6 +26,17 @@ class Node(Section, frozen=True, kw_only=True):
         ),
     ] = 0.0
 
+    memory_bytes_max: Annotated[
+        int,
+        option(
+            "Memory that the node may use; near it, it takes in less. 0 means the limit of its control group"
+            " (systemd's MemoryMax), where there is one.",
+            unit=SIZE,
+            low=0,
+            high=1024 * GIB,
+        ),
+    ] = 0
+
     @property
     def socket_path(self) -> Path:
         """The path of the status socket."""

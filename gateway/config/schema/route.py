@@ -201,8 +201,11 @@ class UnderPressure(Section, frozen=True, kw_only=True):
     """What is left out besides while the node is short of something; see `[pressure]`."""
 
     when: Annotated[
-        tuple[Literal["ring", "link"], ...],
-        option("What is minded: the ring of the route's lane is nearly full; a required region is away."),
+        tuple[Literal["ring", "link", "memory"], ...],
+        option(
+            "What is minded: the ring of the route's lane is nearly full; a required region is away; most of the memory"
+            " that the node may use is used."
+        ),
     ] = ("ring", "link")
     sample: Annotated[Sample, option("Which rows still go on.")] = msgspec.field(default_factory=Sample)
 

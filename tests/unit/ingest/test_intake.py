@@ -123,3 +123,32 @@ async def test_a_closed_intake_takes_nothing_so_that_nothing_is_acknowledged() -
     waiting.is_open = False
     waiting.on_publishes(link, link.sends(3))
     assert waiting.is_empty
+
+
+async def test_while_memory_is_short_qos_0_is_shed_under_its_own_name_and_the_broker_waits() -> None:
+    link, waiting = NotedConnection(), intake()
+    waiting.spare_memory(is_short=True, is_holding=True)
+    waiting.on_publishes(link, link.sends(3, qos=0) + link.sends(2))
+    assert link.is_held
+    assert waiting.take(1, 1, 2)[0].shed == {"memory": 3}
+    assert link.is_held, "taking what waited gives no memory back yet"
+    waiting.spare_memory(is_short=True, is_holding=False)
+    assert not link.is_held
+    waiting.on_publishes(link, link.sends(1))
+    assert not link.is_held, "now and then the broker is read although memory is short"
+    waiting.spare_memory(is_short=True, is_holding=True)
+    waiting.on_publishes(link, link.sends(1))
+    waiting.spare_memory(is_short=False, is_holding=False)
+    assert not link.is_held
+    waiting.on_publishes(link, link.sends(1, qos=0))
+    assert waiting.take(1, 1, 2)[0].shed == {}
+
+
+async def test_a_connection_that_is_held_for_its_bytes_stays_held_when_memory_is_not_short() -> None:
+    link, waiting = NotedConnection(), intake()
+    waiting.on_publishes(link, link.sends(1, payload=b"x" * (1 << 21)))
+    assert link.is_held
+    waiting.spare_memory(is_short=False, is_holding=False)
+    assert link.is_held
+    waiting.take(1, 1, 2)
+    assert not link.is_held
