@@ -1,11 +1,13 @@
 """`/metrics`: the facts about a process as OpenMetrics, or as the text that older Prometheus asks for.
 
 The exposition, its escaping and the choice of the format are prometheus_client's; here the families of the catalogue
-are filled from the facts. Nothing is kept between two scrapes.
+are filled from the facts. The facts are taken on the loop; what is made of them is made in a thread, and kept for a
+quarter of a second, however many ask.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -15,7 +17,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import choose_encoder
 
 from gateway.health.metric import COUNTER, HISTOGRAM
-from gateway.health.pages import Kept
+from gateway.health.pages import MADE_ANEW_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,16 +26,15 @@ if TYPE_CHECKING:
 
 
 class _Facts:
-    """A collector in the sense of prometheus_client."""
+    """A collector in the sense of prometheus_client, of the facts that it was given last."""
 
-    def __init__(self, metrics: Sequence[Metric], facts: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = metrics
-        self._facts = facts
+        self.facts: Mapping[str, Any] = {}
 
     def collect(self) -> Iterator[Family]:
-        facts = self._facts()
         for metric in self._metrics:
-            family = _family(metric, facts)
+            family = _family(metric, self.facts)
             if family.samples:
                 yield family
 
@@ -41,16 +42,24 @@ class _Facts:
 def routes(metrics: Sequence[Metric], facts: Callable[[], Mapping[str, Any]]) -> web.RouteTableDef:
     """Return the page of the `metrics` whose values are in what `facts` returns."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Facts(metrics, facts))
+    collector = _Facts(metrics)
+    registry.register(collector)
     ProcessCollector(registry=registry)
-    made: dict[str, Kept[bytes]] = {}
+    made: dict[str, tuple[float, bytes]] = {}
+    making = asyncio.Lock()
     table = web.RouteTableDef()
 
     @table.get("/metrics")
     async def page(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        kept = made.setdefault(content_type, Kept(lambda: encode(registry)))
-        return web.Response(body=kept.get(), headers={"Content-Type": content_type})
+        loop = asyncio.get_running_loop()
+        async with making:
+            made_at, body = made.get(content_type, (0.0, b""))
+            if not body or loop.time() - made_at >= MADE_ANEW_S:
+                collector.facts = facts()
+                body = await loop.run_in_executor(None, encode, registry)
+                made[content_type] = loop.time(), body
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     return table
 

@@ -33,6 +33,8 @@ class Table:
     def __init__(self, columns: tuple[array[int], ...] | None = None) -> None:
         self._columns = columns or tuple(array(code) for code in layout.COLUMNS)
         self._sequences = self._columns[0]
+        self._readings: int | None = None
+        """The readings of all records, once somebody asked; a ring of 10 GB has half a million of them."""
 
     @property
     def columns(self) -> tuple[array[int], ...]:
@@ -53,11 +55,17 @@ class Table:
         assert not self._sequences or self._sequences[-1] < record.sequence
         for column, number in zip(self._columns, record, strict=True):
             column.append(number)
+        if self._readings is not None:
+            self._readings += record.readings
 
     def after(self, sequence: int) -> tuple[int, int]:
         """Return how many batches and readings lie beyond `sequence`."""
         start = bisect_left(self._sequences, sequence + 1)
-        return len(self) - start, sum(self._columns[2][start:])
+        if start:
+            return len(self) - start, sum(self._columns[2][start:])
+        if self._readings is None:
+            self._readings = sum(self._columns[2])
+        return len(self), self._readings
 
     @property
     def last(self) -> int:
@@ -77,6 +85,7 @@ class Table:
     def drop_from(self, sequence: int) -> None:
         """Forget `sequence` and all after it."""
         start = bisect_left(self._sequences, sequence)
+        self._readings = None
         for column in self._columns:
             del column[start:]
 
@@ -84,6 +93,7 @@ class Table:
         """Forget the records from `first` to `last`, both included."""
         start, stop = bisect_left(self._sequences, first), bisect_left(self._sequences, last + 1)
         if start < stop:
+            self._readings = None
             for column in self._columns:
                 del column[start:stop]
 
