@@ -143,6 +143,7 @@ systemd:
 machine:
 	@command -v systemd-nspawn >/dev/null || { $(call apt,systemd-container); }
 	@command -v qemu-system-x86_64 >/dev/null || { $(call apt,qemu-system-x86); }
+	@command -v qemu-aarch64-static >/dev/null || { $(call apt,qemu-user-static); }
 	@command -v debootstrap >/dev/null || { $(call apt,debootstrap); }
 	@command -v mkfs.ext4 >/dev/null || { $(call apt,e2fsprogs); }
 
