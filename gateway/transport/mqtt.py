@@ -9,13 +9,15 @@ before anything is sent again. Little waits in the kernel, so what is sent next 
 A link ends as a whole, with the reason: when the broker closes, is silent, or acknowledges nothing for too long
 although the line has taken everything. As long as the line takes bytes a slow link
 is waited for, however long one message needs. What exceeds the broker's Maximum Packet Size is refused without being
-sent: the broker would end the connection at it, each time.
+sent: the broker would end the connection at it, each time. So is an event with an attribute that is no text of MQTT
+(section 1.5.4: control characters may be, and by mosquitto are, taken for a malformed packet).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import mqtt5
@@ -50,6 +52,8 @@ _NO_SUBSCRIBERS: Final = 0x10
 _SUCCESS: Final = 0x00
 _PACKET_OVERHEAD: Final = 16
 """Fixed header, packet id and length of the properties, at their longest."""
+_TEXT_BYTES_MAX: Final = 65_534
+_NO_TEXT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _FOR_GOOD: Final = frozenset({0x90, 0x99})
 """Topic name invalid, payload format invalid: the same message gets the same answer."""
 
@@ -85,7 +89,7 @@ class MqttLink:
         sent: list[tuple[int, asyncio.Future[tuple[str, bool]]]] = []
         async with self._turn:
             for position, message in enumerate(messages):
-                reason = self._too_large(message)
+                reason = self._too_large(message) or ("" if self._is_batch else _unsayable(message))
                 if reason:
                     refusals.append(Refusal(position, reason))
                 else:
@@ -219,6 +223,16 @@ class MqttLink:
         most = self._alive().packet_bytes_max
         size = len(message.payload) + len(self._topic(message).encode()) + _PACKET_OVERHEAD
         return f"its packet of {size} bytes exceeds the broker's maximum of {most}" if 0 < most < size else ""
+
+
+def _unsayable(message: Message) -> str:
+    """Return which attribute no packet may carry; empty when there is none."""
+    for name, value in message.attributes.items():
+        if len(value.encode(errors="replace")) > _TEXT_BYTES_MAX:
+            return f"its attribute {name} is longer than a text of MQTT may be"
+        if found := _NO_TEXT.search(value):
+            return f"its attribute {name} holds U+{ord(found[0]):04X}, at which brokers may end the connection"
+    return ""
 
 
 def _properties(message: Message) -> dict[str, Any]:

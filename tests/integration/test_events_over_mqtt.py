@@ -11,6 +11,9 @@ import pytest
 
 from gateway.config import schema
 from gateway.demo.pki import write_pki
+from gateway.transport.contract import Message
+from gateway.transport.credentials import Credentials
+from gateway.transport.mqtt import MqttTransport
 from gateway.transport.tls import client_context
 from tests.support.mirroring import NODE, Node, region, until
 from tests.support.mosquitto import Mosquitto
@@ -92,3 +95,22 @@ async def test_an_event_that_is_refused_is_parked_and_the_others_of_its_batch_ar
             assert node.mirrors[0].status()["parked"] == 1
     (why,) = (tmp_path / "parked" / "centre").glob("*.why")
     assert "1 of 1 events, the first is node-1/telemetry/3/2/0" in why.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "topic", ["plant/a\0b", "plant/\x07", "plant/\x7f", "plant/\x85", "plant/\uffff", "p" * 70_000]
+)
+async def test_an_attribute_that_is_no_text_of_mqtt_is_refused_and_the_link_goes_on(
+    tmp_path: Path, pki: Path, topic: str
+) -> None:
+    with Mosquitto(tmp_path / "apps", **region_tls(pki)) as apps:
+        options = region(pki, apps.port, acknowledge="broker", format="events", events=schema.Events(mode="binary"))
+        events = [
+            Message(str(number), NODE, "telemetry", NODE, "", b"{}", {"subject": one})
+            for number, one in enumerate(["plant/a", topic, "plant/b"])
+        ]
+        credentials = Credentials(options.tls_ca, options.tls_certificate, options.tls_key)
+        async with MqttTransport(options, NODE, credentials).connected() as link:
+            (refusal,) = await link.send(events)
+            assert (refusal.position, refusal.is_final) == (1, True)
+            assert "subject" in refusal.reason
