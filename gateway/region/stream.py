@@ -25,6 +25,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # it is said not to be there
 
 from gateway.errors import GatewayError, LinkError
 from gateway.events import cloud_event
@@ -394,6 +395,9 @@ class _Session:
         wanted, there = (len(found[topic].partitions) for topic in needed[:2])
         if there < wanted:
             raise LinkError(f"the topic {needed[1]!r} has {there} partitions and {needed[0]!r} has {wanted}: add some")
+        if _policy(self._settings, kafka.sink.state_topic) not in ("compact", ""):
+            fault = f"the topic {kafka.sink.state_topic!r} forgets what is old, and with it which batches have come"
+            raise LinkError(fault, hint="set its cleanup.policy to compact")
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         options = self._stream.options
@@ -415,6 +419,17 @@ class _Session:
                 partition.state.close()
             self._waiting.pop(place.partition, None)
         consumer.incremental_unassign(partitions)
+
+
+def _policy(settings: dict[str, Any], topic: str) -> str:
+    """Return the cleanup policy of a topic; empty where we may not ask."""
+    client = AdminClient(settings)
+    (answer,) = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+    try:
+        found = answer.result(ANSWER_S).get("cleanup.policy")
+    except (KafkaException, TimeoutError):
+        return ""
+    return "" if found is None else str(found.value)
 
 
 def _producing(stream: Stream) -> dict[str, Any]:

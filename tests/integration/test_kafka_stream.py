@@ -196,12 +196,19 @@ async def test_an_event_too_large_for_its_topic_becomes_a_dead_letter_and_the_re
     assert lane(options).batches == 10
 
 
-async def test_a_topic_that_is_missing_or_too_narrow_is_named(
+async def test_a_topic_that_is_missing_or_too_narrow_or_forgetful_is_named(
     pki: Path, kafka: KafkaCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     kafka.make_topic("narrow", **COMPACTED)
-    sinks = [schema.KafkaSink(topic="nowhere"), schema.KafkaSink(state_topic="narrow")]
-    for sink, fault in zip(sinks, ["'nowhere' does not exist", "'narrow' has 1 partitions"], strict=True):
+    kafka.make_topic("forgetful", partitions=2)
+    kafka.make_topic("both", partitions=2, **{"cleanup.policy": "compact,delete"})
+    faults = {
+        "'nowhere' does not exist": schema.KafkaSink(topic="nowhere"),
+        "'narrow' has 1 partitions": schema.KafkaSink(state_topic="narrow"),
+        "'forgetful' forgets what is old": schema.KafkaSink(state_topic="forgetful"),
+        "'both' forgets what is old": schema.KafkaSink(state_topic="both"),
+    }
+    for fault, sink in faults.items():
         stream = Stream(receiver(pki, kafka, kafka=schema.KafkaSource(sink=sink)), Clock(), random.Random(1))
         task = asyncio.create_task(stream.run(lambda: None))
         await until(lambda: fault in caplog.text, "the fault is named")  # noqa: B023  # awaited in the loop
