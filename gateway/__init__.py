@@ -25,6 +25,7 @@ The code in the order in which a message passes it:
     spool          the durable ring: lanes of segments, a cursor per region
     mirror         a session per region: send, acknowledge, resend
     region         the central side: verify, de-duplicate, sink, acknowledge
+    trace          spans that follow a batch from its sealing to the region's acknowledgement
     audit          who changed what, each entry proved by the next
     console        a web page about the node, served by the daemon
     health         status, rates, logs; what a supervisor is told, and the HTTP endpoint for one that asks

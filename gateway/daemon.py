@@ -42,6 +42,7 @@ from gateway.health.sentence import node_sentence
 from gateway.health.supervision import supervise
 from gateway.lock import only_one
 from gateway.recovery import Settings
+from gateway.trace import exporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,6 +67,7 @@ async def run(configure: Callable[[], Loaded], ready: Callable[[], None]) -> Non
     assert config.node is not None
     opening.check(config.health)
     console_opening.check(config.console)
+    exporter.check(config.trace)
     folder = Path(config.node.state_folder)
     Disk().make_folder(folder)
     with only_one(folder):
@@ -208,6 +210,7 @@ class _Daemon:
     def _check(self, config: schema.Gateway) -> None:
         opening.check(config.health)
         console_opening.check(config.console)
+        exporter.check(config.trace)
         material = read_material(config.route)
         Settings.of(config, material).pipeline(1, material.keys)
         assert self._config.node is not None

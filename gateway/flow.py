@@ -29,8 +29,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway import ledger
-from gateway.audit import chain as audit
-from gateway.audit.feed import Feed
+from gateway.audit.feed import FOLDER, feed_of
 from gateway.channel import Channel
 from gateway.config.material import read_material
 from gateway.console.recent import Recent
@@ -55,6 +54,7 @@ from gateway.relief import Relief, limits
 from gateway.sealing import Sealing
 from gateway.spool.books import TakenIn
 from gateway.spool.lanes import Spool
+from gateway.trace.node import NodeTraces
 from gateway.transport.subscriber import Subscriber
 from gateway.upkeep import CHECKPOINT, RETRY_S, Upkeep
 from gateway.vitals import Threads, Vitals
@@ -111,7 +111,7 @@ class Flow:
 
         folder = Path(config.node.state_folder)
         disk.make_folder(folder)
-        for purpose in ("journal", "spool", "checkpoint", audit.FOLDER):
+        for purpose in ("journal", "spool", "checkpoint", FOLDER):
             disk.name_folder(folder / purpose, purpose)
         self.flash = Flash(disk, folder, config.node.endurance_tbw)
         node, now_s = config.node.id, clock.wall_ns() // _NS
@@ -122,7 +122,8 @@ class Flow:
         recovery = Recovery(
             disk, clock, folder / "journal", self.checkpoints, self.spool, self.quarantine, material.keys
         )
-        recovery.progress = progress
+        self.traces = NodeTraces(config.trace, node)
+        recovery.progress, recovery.mark = progress, self.traces.mark
         self._settings = Settings.of(config, material)
         self.recovered = recovery.run(self._settings)
         self.pipeline = self.recovered.pipeline
@@ -140,13 +141,10 @@ class Flow:
         self.meters = Meters(config, self.spool, clock, self.timeline.now)
         self.sealing = self._sealing()
         self.pace = Pace(config.journal.commit_interval_ns / _NS, config.journal.commit_interval_max_ns / _NS)
-        self.intake = Intake(
-            limits(config), lambda: self.inputs.weight, self.pace, self._patience_s, has_urgent=self.pipeline.has_urgent
-        )
+        self.intake = self._intake()
         self.committer = self._committer()
         self.relief = Relief(config.node, self.intake, self.spool, self._writer, self.timeline, self.committer.flush)
-        entries = audit.Chain(disk, folder / audit.FOLDER, config.audit.bytes_max)
-        self.feed = Feed(entries, self.committer.insert) if config.audit.lane else None
+        self.feed = feed_of(config.audit, disk, folder, self.committer.insert)
         self._chance = chance
         self.subscriber = Subscriber(
             subscriber_options(config, self.recovered.former_filters),
@@ -154,7 +152,8 @@ class Flow:
             chance,
             last_connection=self.recovered.connection,
         )
-        box = Box(node, folder, config.spool.lanes, self.spool, disk, clock, self._readers, chance, self.meters.moved)
+        seen = self.meters.moved, self.traces
+        box = Box(node, folder, config.spool.lanes, self.spool, disk, clock, self._readers, chance, *seen)
         self.mirrors = [MirrorDriver(region, config.standbys(region.name), box) for region in config.mirrored]
         self.vitals = self._vitals()
 
@@ -170,9 +169,7 @@ class Flow:
                 start(self.relief.run(), name="relief"),
             ]
             helpers += [start(self.pulse.run(), name="pulse"), start(self.meters.run(self._readers), name="meters")]
-            helpers.append(start(self.upkeep.run(), name="upkeep"))
-            if self.feed is not None:
-                helpers.append(start(self.feed.run(), name="audit"))
+            helpers += [start(self.upkeep.run(), name="upkeep"), start(self.feed.run(), name="audit")]
             helpers.append(
                 start(
                     self.upkeep.thin(self._readers, lambda: unsent(self.spool.lanes, self.mirrors), self._notify),
@@ -214,12 +211,18 @@ class Flow:
         self.journal.close()
         self.spool.close()
         self.quarantine.close()
+        self.traces.close()
+
+    def _intake(self) -> Intake:
+        chosen = {"has_urgent": self.pipeline.has_urgent, "is_traced": self.traces.is_on}
+        return Intake(limits(self._config), lambda: self.inputs.weight, self.pace, self._patience_s, **chosen)
 
     def _sealing(self) -> Sealing:
         lanes = self._config.spool.lanes
         sealing = Sealing(lanes, self._boot, self.spool, self.upkeep, self.meters, self.timeline.now, self._notify)
         if self.recent is not None:
             sealing.on_batch = self.recent.note
+        sealing.traces = self.traces
         return sealing
 
     def _committer(self) -> Committer:
@@ -271,7 +274,7 @@ class Flow:
         await recovered
         while True:
             position, entry = await self._next_input()
-            for output in self.pipeline.apply(entry, position):
+            for output in self.pipeline.apply(entry, position, self.committer.contexts.pop(position, None)):
                 await self._hand_on(output)
                 await asyncio.sleep(0)
             self._applied = position + 1
@@ -439,4 +442,5 @@ class Flow:
             "latency": {**self.committer.latency(), **self.pulse.status()},
             "busy_s": {"writer": round(self._writer.busy_s, 3), "encode": round(self._encoder.busy_s, 3)},
             **self.meters.status(),
+            **self.traces.status(),
         }

@@ -122,6 +122,7 @@ class OpenBatch:
     `rows` maps topic → (times in ns, rows), equally long, in order of arrival. `readings_before` counts the readings
     of this lane in all earlier batches of its ring, so that a receiver can tell exactly how many a gap holds. `thinned`
     says what a coarser batch stands for. `came_at` is when its first row came; it is not part of its bytes.
+    `traceparent` names its span where it is traced, `links` those of its messages: no part of what a batch says.
     """
 
     id: BatchId
@@ -133,6 +134,8 @@ class OpenBatch:
     clock: int
     thinned: Thinned | None = None
     came_at: int = 0
+    traceparent: str = ""
+    links: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, frozen=True)

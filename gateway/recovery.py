@@ -159,6 +159,7 @@ class Recovery:
         self._keys = keys
         self._boot = clock.boot_id()
         self._settings: Settings
+        self.mark: Callable[[OpenBatch], None] = lambda _: None
         self.progress: Callable[[], None] = lambda: None
 
     def run(self, settings: Settings) -> Recovered:
@@ -283,6 +284,7 @@ class Recovery:
 
     def _append(self, batch: OpenBatch, recovered: Recovered) -> Appended:
         """Hand a batch to the spool; a disk that fails must not keep the node from starting, so the batch waits."""
+        self.mark(batch)
         try:
             return self._spool.append(envelope.seal(batch, self._boot))
         except StoreError as error:

@@ -15,6 +15,7 @@ from gateway.batch import attribution
 from gateway.channel import Channel
 from gateway.errors import StoreError
 from gateway.spool.lanes import Appended
+from gateway.trace.node import NodeTraces
 from gateway.upkeep import RETRY_S, SPOOL
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Sealing:
         self.refusing = ""
         self.on_batch: Callable[[OpenBatch], None] = lambda _: None
         """Called for each batch, in the encode thread."""
+        self.traces = NodeTraces(None, "")
         self._boot = boot
         self._spool = spool
         self._upkeep = upkeep
@@ -68,6 +70,7 @@ class Sealing:
 
     async def take(self, batch: OpenBatch) -> None:
         """Take a batch, after waiting for room."""
+        self.traces.mark(batch)
         await (self.urgent if batch.id.lane in self.urgent_lanes else self.sealed).put(batch, 1)
 
     async def run(self, encoder: Executor, writer: Executor) -> None:
@@ -104,7 +107,10 @@ class Sealing:
 
     def _encoded(self, batch: OpenBatch, topics: int) -> tuple[SealedBatch, Shares]:
         self.on_batch(batch)
-        return attribution.sealed(batch, self._boot, topics)
+        start_ns = self.traces.encoding(batch)
+        made, shares = attribution.sealed(batch, self._boot, topics)
+        self.traces.encoded(batch, made, start_ns)
+        return made, shares
 
     async def _stored(self, writer: Executor, batch: SealedBatch, outcome: Appended | None = None) -> None:
         """Append until the spool has it; `outcome` is what an attempt before this came to."""
@@ -124,6 +130,7 @@ class Sealing:
             self._note_refusing(batch.id.lane)
             await asyncio.sleep(_REFUSED_S)
         self._note_refusing("")
+        self.traces.spooled(batch.id)
 
     def _note_refusing(self, lane: str) -> None:
         if lane and lane != self.refusing:

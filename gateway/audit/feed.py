@@ -16,17 +16,21 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway.audit.chain import Mark
+from gateway.audit.chain import FOLDER, Chain, Mark
 from gateway.audit.entry import hash_of, parsed, split
 from gateway.config.schema.audit import AUDIT_TOPIC
 from gateway.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
 
-    from gateway.audit.chain import Chain
+    from gateway.config import schema
+    from gateway.disk import Disk
 
 log = logging.getLogger(__name__)
+
+__all__ = ["FOLDER", "Feed", "feed_of", "payload_of"]
 
 LOOK_S: Final = 1.0
 ENTRIES_MAX: Final = 100
@@ -36,7 +40,10 @@ UNREADABLE: Final = "audit.unreadable"
 class Feed:
     """`insert` brings payloads under a topic into the journal and returns when they are durable."""
 
-    def __init__(self, chain: Chain, insert: Callable[[str, Sequence[bytes]], Awaitable[int]]) -> None:
+    def __init__(
+        self, chain: Chain, insert: Callable[[str, Sequence[bytes]], Awaitable[int]], *, is_on: bool = True
+    ) -> None:
+        self._is_on = is_on
         self._chain = chain
         self._insert = insert
         self._handed_on: Mark | None = None
@@ -45,7 +52,7 @@ class Feed:
     async def run(self) -> None:
         """Work until cancelled."""
         fault = ""
-        while True:
+        while self._is_on:
             try:
                 went = await self._hand_on()
                 fault = ""
@@ -74,6 +81,13 @@ class Feed:
             self._handed_on = self._chain.handed_on() or Mark(0, "")
             self.counts["handed_on"] = self._handed_on.number
         return list(islice(self._chain.entries(self._handed_on.number), ENTRIES_MAX))
+
+
+def feed_of(
+    options: schema.Audit, disk: Disk, folder: Path, insert: Callable[[str, Sequence[bytes]], Awaitable[int]]
+) -> Feed:
+    """Return the feed of the log in a node's state folder; it does nothing where the entries stay on the box."""
+    return Feed(Chain(disk, folder / FOLDER, options.bytes_max), insert, is_on=bool(options.lane))
 
 
 def payload_of(number: int, line: bytes) -> bytes:

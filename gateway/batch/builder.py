@@ -28,7 +28,8 @@ READING_BYTES: Final = 16
 class LaneBuilder:
     """Collects rows of one lane until `is_full`, or until the time `due_at`, and then `take`s them as a batch.
 
-    `due_at` is None while no row is open. `sequence` is that of the last batch taken, 0 before the first.
+    `due_at` is None while no row is open, `links` are contexts of traced messages. `sequence` is that of the last batch
+    taken, 0 before the first.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class LaneBuilder:
         "epoch",
         "is_full",
         "linger_ns",
+        "links",
         "open_readings",
         "readings_sealed",
         "sequence",
@@ -61,6 +63,7 @@ class LaneBuilder:
 
     def _clear(self) -> None:
         self._rows: dict[str, tuple[list[int], list[Row]]] = {}
+        self.links: list[str] = []
         self._open_bytes = 0
         self._oldest_at = 0
         self.open_readings = 0
@@ -97,6 +100,7 @@ class LaneBuilder:
             sealed_ns,
             clock,
             came_at=self._oldest_at,
+            links=self.links,
         )
         self.readings_sealed += self.open_readings
         self._clear()

@@ -19,6 +19,7 @@ accidents; the hash, checked after decompression, also finds a library that give
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -45,6 +46,9 @@ COLUMNAR: Final = 1
 """`codec` in the header: the body is that of `gateway.batch.body`."""
 
 HEADER_BYTES_MAX: Final = 1 << 18
+
+TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, version 00."""
 
 _HEAD = struct.Struct("<4sBBHII")
 _CRC = struct.Struct("<I")
@@ -87,6 +91,7 @@ class BatchFields(msgspec.Struct, kw_only=True):
     hash: Annotated[bytes, Meta(min_length=columns.HASH_BYTES, max_length=columns.HASH_BYTES)]
     ledger: Annotated[dict[str, Number], Meta(max_length=4096)]
     thinned: ThinnedFields | None = None
+    traceparent: Any = None
 
 
 class Header(NamedTuple):
@@ -94,7 +99,7 @@ class Header(NamedTuple):
 
     `first_ns` and `last_ns` are the earliest and latest time of its readings. `clock` and `correction_ns` (add it to
     each time) say how far times are to be trusted, `boot` names the boot of the node that sealed it, `thinned` what a
-    coarser batch stands for.
+    coarser batch stands for, `traceparent` the span of a batch that is traced.
     """
 
     id: BatchId
@@ -109,6 +114,7 @@ class Header(NamedTuple):
     hash: bytes
     ledger: Ledger
     thinned: Thinned | None = None
+    traceparent: str = ""
 
 
 class Opened(NamedTuple):
@@ -144,6 +150,8 @@ def seal(batch: OpenBatch, boot: str, content: Content | None = None) -> SealedB
         "hash": content_hash,
         "ledger": batch.ledger,
     }
+    if batch.traceparent:
+        fields["traceparent"] = batch.traceparent
     if batch.thinned is not None:
         fields["thinned"] = asdict(batch.thinned)
     return SealedBatch(batch.id, batch.readings, content_hash, enclose(BATCH, fields, body.write(content)))
@@ -155,6 +163,19 @@ def peek(data: bytes) -> Header:
     if kind != BATCH:
         raise BatchError("this is a gap, not a batch")
     return batch_header(_fields(data, header_bytes))
+
+
+def traceparent_of(data: bytes) -> str:
+    """Return the span that the header of a batch names, empty when it names none; costs next to nothing then."""
+    kind, header_bytes, _ = _head(data)
+    if kind != BATCH or b"traceparent" not in data[_HEAD.size : _HEAD.size + header_bytes]:
+        return ""
+    return _context(_fields(data, header_bytes).get("traceparent"))
+
+
+def _context(found: object) -> str:
+    """Return a context that can be used; whatever else stands there costs a span and never the batch."""
+    return found if isinstance(found, str) and TRACEPARENT.fullmatch(found) else ""
 
 
 def enclose(kind: int, fields: Mapping[str, object], content: bytes) -> bytes:
@@ -195,6 +216,7 @@ def batch_header(fields: dict[str, Any]) -> Header:
         held.hash,
         held.ledger,
         None if held.thinned is None else Thinned(**msgspec.structs.asdict(held.thinned)),
+        _context(held.traceparent),
     )
 
 

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load(arguments.config)
     log.setup(loaded.config.log)
     chance = random.Random(os.urandom(16))  # noqa: S311  # jitter is no secret
-    receiving = service.run(options, health, Disk(), Clock(), chance, _say_ready)
+    receiving = service.run(options, health, Disk(), Clock(), chance, _say_ready, loaded.config.trace)
     if not options.keeps_state:
         asyncio.run(receiving)
     else:

@@ -62,6 +62,7 @@ def findings(config: schema.Gateway) -> Iterator[Finding]:
         yield from region_findings(region, ("region", number))
     yield from standby_findings(config.region)
     yield from _audit(config)
+    yield from _trace(config)
     if config.pressure.ring_low >= config.pressure.ring_high:
         sentence = "must lie below ring_high, or the pressure would come and go with every batch: lower it"
         yield Finding(sentence, (("pressure", "ring_low"), ("pressure", "ring_high")))
@@ -160,6 +161,23 @@ def _audit(config: schema.Gateway) -> Iterator[Finding]:
         least, given = size_text(AUDIT_PAYLOAD_BYTES), size_text(config.broker.payload_bytes_max)
         sentence = f"{given} is less than an entry of the audit log may have, {least}: raise it"
         yield Finding(sentence, (("broker", "payload_bytes_max"), place))
+
+
+def _trace(config: schema.Gateway) -> Iterator[Finding]:
+    trace = config.trace
+    if trace is None or not trace.endpoint:
+        return
+    if config.receiver is not None and "kafka" in config.receiver.sinks:
+        sentence = "means nothing for a receiver from topic to topic, whose events carry the node's context: remove it"
+        yield Finding(sentence, (("trace",), ("receiver", "sinks")))
+    place: Place = ("trace", "endpoint")
+    if not trace.endpoint.startswith(("http://", "https://")):
+        yield Finding("is no address of a collector: begin it with http:// or https://", (place,))
+    elif "@" in trace.endpoint:
+        yield Finding("holds a user name: remove it, what is secret belongs into token_file", (place,))
+    elif trace.token_file and trace.endpoint.startswith("http://"):
+        sentence = "would go over the line for all to read: use https://, or remove it"
+        yield Finding(sentence, (("trace", "token_file"), place))
 
 
 def _pattern_fault(pattern: str) -> str:

@@ -64,6 +64,7 @@ _EXAMPLES: Final = {
     "receiver.forward.tls_ca": '"pki/ca.pem"',
     "receiver.forward.tls_certificate": '"pki/receiver.pem"',
     "receiver.forward.tls_key": '"pki/receiver.key"',
+    "trace.endpoint": '"http://127.0.0.1:4318"',
     "receiver.tls_ca": '"pki/ca.pem"',
     "receiver.tls_certificate": '"pki/receiver.pem"',
     "receiver.tls_key": '"pki/receiver.key"',
@@ -86,6 +87,7 @@ _OPTIONAL_TABLES: Final = frozenset(
         "region.nats",
         "region.webhook",
         "receiver",
+        "trace",
         "receiver.kafka",
         "receiver.kafka.sink",
         "receiver.kafka.sink.events",
@@ -105,7 +107,7 @@ _OPTIONAL_TABLES: Final = frozenset(
 )
 """Tables that the example file shows as comments only."""
 
-_OF_RECEIVERS: Final = frozenset({"receiver", "health", "log", "audit"})
+_OF_RECEIVERS: Final = frozenset({"receiver", "health", "log", "audit", "trace"})
 """Tables that mean something where there is no `[node]`."""
 
 _GENERATED: Final = "made by `gateway config docs --write` from `gateway/config/schema`: change that, not this"

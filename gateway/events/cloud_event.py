@@ -74,14 +74,13 @@ class Shape(NamedTuple):
 class _Maker:
     """Turns events of one batch into messages; what they share is made once."""
 
-    def __init__(self, shape: Shape, node: str, lane: str, begin: str, kind: str, *, is_backlog: bool) -> None:
+    def __init__(self, shape: Shape, node: str, lane: str, begin: str, kind: str, **more: str) -> None:
         self._node = node
         self._lane = lane
         self._begin = begin
         self._encoding = shape.encoding
         self._common = {"specversion": "1.0", "type": kind, "source": f"/edge-gateway/{node}"}
-        if is_backlog:
-            self._common["backlog"] = "true"
+        self._common |= more
         if shape.is_binary:
             self.message = self._binary
         else:
@@ -108,12 +107,15 @@ class _Maker:
 
 def messages(found: DecodedBatch | Gap, shape: Shape, *, is_backlog: bool = False) -> list[Message]:
     """Return the events of a batch, or of a gap, in their order."""
+    more = {"backlog": "true"} if is_backlog else {}
     if isinstance(found, DecodedBatch):
         identity = found.header.id
-        maker = _Maker(shape, identity.node, identity.lane, f"{identity}/", READINGS, is_backlog=is_backlog)
+        if found.header.traceparent:
+            more["traceparent"] = found.header.traceparent
+        maker = _Maker(shape, identity.node, identity.lane, f"{identity}/", READINGS, **more)
         return list(map(maker.message, _events(found, shape)))
     begin = f"{found.node}/{found.lane}/{found.epoch}/"
-    maker = _Maker(shape, found.node, found.lane, begin, GAP, is_backlog=is_backlog)
+    maker = _Maker(shape, found.node, found.lane, begin, GAP, **more)
     return [maker.message(Event(f"{found.first}-{found.last}", "", "", 0, shape.encoding.gap(found)))]
 
 

@@ -71,7 +71,8 @@ class Timeline:
 class Committer:
     """The commit loop. `deadline` is asked for the `at` of the pipeline's next tick, None when there is none.
 
-    `pressure` is asked for what the node is short of.
+    `pressure` is asked for what the node is short of. `contexts` are those of traced messages, by position and then by
+    index, until the pipeline has taken them; they are not journaled.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Committer:
         self._pace = pace
         self.pressure: Callable[[], tuple[str, ...]] = tuple
         self._stopping = self._is_flushing = self._is_busy = False
+        self.contexts: dict[int, dict[int, str]] = {}
         self._own: deque[tuple[str, list[bytes], asyncio.Future[int]]] = deque()
         self.counts = {"acknowledged": 0, "unacknowledged": 0, "ticks": 0}
         self._commit_s, self._acknowledge_s = Histogram(COMMIT_S), Histogram(COMMIT_S)
@@ -171,6 +173,8 @@ class Committer:
         if pending is not None:
             self._acknowledge(pending)
             self._acknowledge_s.observe(asyncio.get_running_loop().time() - pending.came_at)
+            if pending.contexts:
+                self.contexts[position] = pending.contexts
         if own is not None and not own.done():
             own.set_result(position)
         await self._inputs.put((position, entry), weight)

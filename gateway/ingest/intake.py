@@ -10,9 +10,10 @@ is short of memory the same is done, see `gateway.memory`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.model import DUPLICATE, QOS1, RETAIN, MessageGroup
+from gateway.trace.context import PROPERTY, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 
 SHED_OVERFLOW = "qos0_overflow"
 SHED_MEMORY = "memory"
+CONTEXTS_MAX: Final = 64
+"""Messages of one group whose context is kept."""
 
 
 class Pending:
     """The columns of one group in the making, and the connection whose acknowledgements it will need."""
 
-    __slots__ = ("bytes", "came_at", "connection", "due", "flags", "packet_ids", "payloads", "topics")
+    __slots__ = ("bytes", "came_at", "connection", "contexts", "due", "flags", "packet_ids", "payloads", "topics")
 
     def __init__(self, connection: Connection, came_at: float, due: float) -> None:
         self.connection = connection
@@ -40,6 +43,7 @@ class Pending:
         self.payloads: list[bytes] = []
         self.packet_ids: list[int] = []
         self.flags: list[int] = []
+        self.contexts: dict[int, str] = {}
 
     def acknowledgements(self) -> list[int]:
         """Return the packet ids that wait for PUBACK, in order of receipt."""
@@ -69,12 +73,14 @@ class Intake:
         patience_s: Callable[[str], float],
         *,
         has_urgent: bool = False,
+        is_traced: bool = False,
     ) -> None:
         self._limits = limits
         self._backlog = backlog
         self._pace = pace
         self._patience_s = patience_s
         self._has_urgent = has_urgent
+        self._is_traced = is_traced
         self._bytes = 0
         self._held: Connection | None = None
         self._groups: list[Pending] = []
@@ -107,6 +113,8 @@ class Intake:
         group = self._groups[-1]
         if self._has_urgent or self._pace.is_slow:
             self._hasten(group, packets)
+        if self._is_traced:
+            _note_contexts(group, packets)
         payloads = [packet.payload for packet in packets]
         group.topics += [packet.topic for packet in packets]
         group.payloads += payloads
@@ -191,3 +199,13 @@ class Intake:
             self._shed[reason] = self._shed.get(reason, 0) + shed
             self.counts["shed"] += shed
         return kept
+
+
+def _note_contexts(group: Pending, packets: list[PublishPacket]) -> None:
+    """Keep the W3C contexts that sensors sent with these messages, a bounded number in a group."""
+    for index, packet in enumerate(packets, len(group.topics)):
+        properties = packet.user_properties
+        if properties and len(group.contexts) < CONTEXTS_MAX:
+            found = next((value for name, value in properties if name == PROPERTY), "")
+            if found and parsed(found) is not None:
+                group.contexts[index] = found

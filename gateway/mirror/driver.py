@@ -22,6 +22,7 @@ from gateway.mirror.parked import Parked
 from gateway.mirror.place import Place
 from gateway.mirror.sender import Sender
 from gateway.mirror.session import Session
+from gateway.mirror.trail import Trail
 from gateway.mirror.weights import weigher
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.config import schema
     from gateway.disk import Disk
     from gateway.spool.lanes import Spool
+    from gateway.trace.node import NodeTraces
     from gateway.transport.contract import Link
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class Box(NamedTuple):
     readers: Executor
     chance: random.Random
     moved: Callable[[str, str, int], None] = lambda *_: None
+    traces: NodeTraces | None = None
 
 
 def unsent(lanes: Iterable[str], mirrors: Sequence[MirrorDriver]) -> dict[str, tuple[int, int]]:
@@ -94,6 +97,8 @@ class MirrorDriver:
             region, self._session, self._failover, self._allowance, box.spool, self._parked, box.readers
         )
         self._sender.moved = box.moved
+        if box.traces is not None and box.traces.is_on:
+            self._sender.trail = Trail(region.name, box.traces, self._session)
         names = [place.name for place in self._places]
         is_new = box.spool.is_new(region.name)
         self._elsewhere = Elsewhere(box.disk, box.folder / "places" / region.name, names, is_new=is_new)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.mirror.parked import Parked
     from gateway.mirror.place import Place
     from gateway.mirror.session import Session, Wanted
+    from gateway.mirror.trail import Trail
     from gateway.spool.lanes import Spool
     from gateway.transport.contract import Link, Message, Refusal
 
@@ -93,6 +94,7 @@ class Sender:
         self._failed_reads = 0
         self._refusals = Refusals()
         self._acknowledged = 0
+        self.trail: Trail | None = None
 
     async def serve(self, link: Link, place: Place) -> None:
         """Send and hear until the link fails, with `LinkError` in a group of exceptions, or this is cancelled."""
@@ -200,7 +202,7 @@ class Sender:
     async def _publish(self, link: Link, place: Place, lane: str, loaded: _Loaded) -> None:
         self.counts["sent_bytes"] += loaded.size
         self.sent_bytes[lane] = self.sent_bytes.get(lane, 0) + loaded.size
-        refusals = await link.send(loaded.messages)
+        refusals = await self._sent(link, loaded)
         now_ns = time.monotonic_ns()
         if not refusals:
             self._refusals.accepted(loaded.messages[0].id)
@@ -217,6 +219,17 @@ class Sender:
         if judged.ends_link:
             raise LinkError(refusals[0].reason)
 
+    async def _sent(self, link: Link, loaded: _Loaded) -> list[Refusal]:
+        if self.trail is None:
+            return await link.send(loaded.messages)
+        start_ns = self.trail.sending(loaded.found)
+        refusals: list[Refusal] | None = None
+        try:
+            refusals = await link.send(loaded.messages)
+        finally:
+            self.trail.sent(loaded.found, start_ns, refusals)
+        return refusals
+
     async def _park(self, loaded: _Loaded, refusals: Sequence[Refusal], place: Place) -> None:
         """Keep what is refused; raise `LinkError` where that is a gap: nothing smaller can take its place."""
         found, reason = loaded.found, refusals[0].reason
@@ -226,6 +239,8 @@ class Sender:
         if isinstance(found, Gap):
             raise LinkError(f"the region refuses even a gap: {reason}", hint="see what the region's broker allows")
         log.warning("region %s refuses batch %s, it is parked: %s", self._name, found.id, reason)
+        if self.trail is not None:
+            self.trail.given_up(found, reason)
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -269,6 +284,8 @@ class Sender:
 
     def _moved(self, lane: str, cursor: int | None) -> None:
         self.work.set()
+        if self.trail is not None:
+            self.trail.moved()
         if self._session.counts["acknowledged"] != self._acknowledged:
             self._acknowledged = self._session.counts["acknowledged"]
             self._failover.works()

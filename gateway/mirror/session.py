@@ -132,6 +132,10 @@ class Session:
         """How many parcels are sent and not acknowledged."""
         return sum(len(parcels) for parcels in self._parcels.values())
 
+    def is_in_flight(self, lane: str, first: int) -> bool:
+        """Whether the parcel that begins with this sequence is sent and not acknowledged."""
+        return first in self._parcels.get(lane, ())
+
     @property
     def runs(self) -> int:
         """How many runs of sequences are acknowledged beyond the cursors."""

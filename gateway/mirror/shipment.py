@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gateway.batch import envelope
 from gateway.batch import gap as gap_format
 from gateway.batch.decode import decode
 from gateway.events import cloud_event
@@ -58,10 +59,11 @@ def message(found: SealedBatch | Gap, *, is_backlog: bool = False) -> Message:
     if isinstance(found, SealedBatch):
         node, lane = found.id.node, found.id.lane
         identity, kind, data = str(found.id), BATCH_TYPE, found.data
+        traceparent = envelope.traceparent_of(data)
     else:
         node, lane = found.node, found.lane
         identity = f"{node}/{lane}/{found.epoch}/{found.first}-{found.last}"
-        kind, data = GAP_TYPE, gap_format.encode(found)
+        kind, data, traceparent = GAP_TYPE, gap_format.encode(found), ""
     attributes = {
         "specversion": "1.0",
         "id": identity,
@@ -72,4 +74,6 @@ def message(found: SealedBatch | Gap, *, is_backlog: bool = False) -> Message:
     }
     if is_backlog:
         attributes["backlog"] = "true"
+    if traceparent:
+        attributes["traceparent"] = traceparent
     return Message(identity, node, lane, node, CONTENT_TYPE, data, attributes)

@@ -16,6 +16,7 @@ is never held for long. No payload and no topic raises: what cannot be used is q
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.batch.builder import LaneBuilder
@@ -42,6 +43,7 @@ from gateway.ledger import (
 )
 from gateway.model import CLOCK_UNSYNCHRONISED, OWN, MessageGroup, Output, Quarantined
 from gateway.pressure import FLUSH
+from gateway.process.links import take_in_linked
 from gateway.process.material import NO_MATERIAL
 from gateway.process.plan import CompiledRoute, Plan
 from gateway.process.redelivery import Redelivery
@@ -181,8 +183,8 @@ class Pipeline:
         route = self._plans[topic].route
         return None if route is None else route.builder.linger_ns
 
-    def apply(self, entry: Entry, position: int) -> Iterator[Output]:
-        """Take in the entry at `position` of the journal, in slices; the iterator must be used up."""
+    def apply(self, entry: Entry, position: int, contexts: Mapping[int, str] | None = None) -> Iterator[Output]:
+        """Take in the entry at `position`, in slices, all of them; `contexts` are spans of its messages by index."""
         self._at = max(self._at, entry.at)
         self._wall_ns = entry.wall_ns
         self._clock = entry.clock
@@ -195,7 +197,12 @@ class Pipeline:
                 count(self.ledger, SHED + reason, number)
             duplicates = set() if entry.connection == OWN else self._redelivery.duplicates(entry)
             for start, stop in _slices(entry.payloads):
-                self._take_in(entry, start, stop, position, duplicates)
+                if contexts:
+                    take_in = partial(self._take_in, entry, position=position, duplicates=duplicates)
+                    routes = map(self.route_of, entry.topics[start:stop])
+                    take_in_linked(contexts, (start, stop), take_in, list(routes), self._output)
+                else:
+                    self._take_in(entry, start, stop, position, duplicates)
                 yield self._handed_over()
             if self._urgent:
                 yield from self._seal_urgent()

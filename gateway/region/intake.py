@@ -15,7 +15,8 @@ from gateway.batch.decode import DecodedBatch, decode
 from gateway.errors import BatchError
 from gateway.region import receiver
 from gateway.region.receiver import Decision, Loss
-from gateway.region.sink import Taken
+from gateway.region.sink import Taken, batches
+from gateway.trace.receiver import Stretch
 from gateway.transport import wire
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gateway.model import Gap
     from gateway.region.sink import Sink
     from gateway.region.store import Entry, Store
+    from gateway.trace.receiver import ReceiverTraces
 
 GROUP_READINGS_MAX: Final = 1 << 20
 """Readings of one transaction, so that memory is bounded; a single larger batch still makes one."""
@@ -80,11 +82,19 @@ class Outcome:
 class Intake:
     """Decides and writes. `topic_prefix` is what node and lane stand behind in a topic."""
 
-    def __init__(self, watermarks: Store, sinks: Sequence[Sink], clock: Clock, topic_prefix: str) -> None:
+    def __init__(
+        self,
+        watermarks: Store,
+        sinks: Sequence[Sink],
+        clock: Clock,
+        topic_prefix: str,
+        traces: ReceiverTraces | None = None,
+    ) -> None:
         self._watermarks = watermarks
         self._sinks = sinks
         self._clock = clock
         self._topic_prefix = topic_prefix
+        self._traces = traces
         with watermarks.transaction() as transaction:
             for sink in sinks:
                 sink.prepare(transaction)
@@ -94,9 +104,12 @@ class Intake:
 
         Raises `StoreError`: then nothing of it has happened, and it may be given again.
         """
+        began_ns = self._clock.wall_ns()
         opened = self._opened(messages)
         group = _Group(self._watermarks, self._clock.wall_ns())
         group.outcome.messages = len(opened)
+        commit_ns = self._clock.wall_ns()
+        writing: list[tuple[str, Stretch]] = []
         with self._watermarks.transaction() as transaction:
             self._watermarks.claim(_nodes(opened))
             for message, found in zip(messages, opened, strict=False):
@@ -105,9 +118,15 @@ class Intake:
                 if entry.lane.runs:
                     self._watermarks.save(entry)
             for sink in self._sinks:
+                start_ns = self._clock.wall_ns()
                 sink.write(transaction, group.fresh)
+                writing.append((_name_of(sink), Stretch(start_ns, self._clock.wall_ns())))
             for sink in self._sinks:
                 sink.sync()
+        if self._traces is not None:
+            headers = [batch.header for batch in batches(group.fresh)]
+            now_ns = self._clock.wall_ns()
+            self._traces.committed(headers, Stretch(began_ns, now_ns), Stretch(commit_ns, now_ns), writing)
         return group.outcome
 
     def bury(self, message: Message, detail: str) -> Outcome:
@@ -140,6 +159,10 @@ class Intake:
             fault = f"the envelope names node {identity.node!r} and lane {identity.lane!r}, the topic does not"
             return BatchError(fault, reason=_FORGED)
         return found
+
+
+def _name_of(sink: Sink) -> str:
+    return type(sink).__name__.removesuffix("Sink").lower()
 
 
 class _Group:

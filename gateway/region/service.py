@@ -31,6 +31,7 @@ from gateway.health.supervision import supervise
 from gateway.region import chosen, dead_letters, receiver
 from gateway.region.intake import Intake, Message
 from gateway.region.watched import Watched
+from gateway.trace.receiver import ReceiverTraces
 from gateway.transport import wire
 from gateway.workers import HANG_S, Workers
 
@@ -64,14 +65,22 @@ _WORDS_RETRY_S: Final = 0.05
 class Service:
     """One receiver. `counts` are since the start; what lasts is in the watermarks."""
 
-    def __init__(self, options: schema.Receiver, disk: Disk, clock: Clock, chance: random.Random) -> None:
+    def __init__(
+        self,
+        options: schema.Receiver,
+        disk: Disk,
+        clock: Clock,
+        chance: random.Random,
+        traces: ReceiverTraces | None = None,
+    ) -> None:
         self._options = options
         self._store = chosen.store(options)
         self._worker = Workers(1, "region")
         self._pulse = Pulse(self._worker)
         self._behind = chosen.behind(options, self._store, self._worker, disk, clock, chance)
         self._sinks = [*chosen.sinks(options, disk, clock), *(one.outbox for one in self._behind)]
-        self._intake = Intake(self._store, self._sinks, clock, options.topic_prefix)
+        self._traces = traces
+        self._intake = Intake(self._store, self._sinks, clock, options.topic_prefix, traces)
         self._waiting: list[tuple[Connection, Message, int]] = []
         self._words: dict[tuple[str, str, int], wire.Acknowledgement] = {}
         self._beats: list[tuple[Connection, str, bytes, int]] = []
@@ -125,6 +134,7 @@ class Service:
             "busy_s": {"writer": round(self._worker.busy_s, 3)},
             "outboxes": {one.outbox.name: {"bytes_max": one.outbox.bytes_max} for one in self._behind},
             "forwards": {one.outbox.name: one.status() for one in self._behind},
+            **({} if self._traces is None else {"trace": self._traces.status()}),
         }
 
     def unwell(self) -> str:
@@ -328,6 +338,7 @@ async def run(
     clock: Clock,
     chance: random.Random,
     ready: Callable[[], None],
+    trace: schema.Trace | None = None,
 ) -> None:
     """Run one receiver until SIGTERM or SIGINT. Raises `StoreError` when its folder cannot be used.
 
@@ -336,14 +347,17 @@ async def run(
     opening.check(health)
     watched = Watched(options, clock)
     notifier = Notifier(os.environ, os.getpid())
+    traces = None if trace is None else ReceiverTraces(trace, options.name)
     looking = asyncio.create_task(watched.look(), name="look") if health.listen else None
     try:
         async with opening.endpoint(health, watched, catalogue.REGION, region_facts.of_receiver):
-            watched.service = service = await _opened(options, disk, clock, chance, watched, notifier)
+            watched.service = service = await _opened(options, disk, clock, chance, watched, notifier, traces)
             await _run(service, ready, notifier)
     finally:
         if looking is not None:
             looking.cancel()
+        if traces is not None:
+            traces.close()
 
 
 async def _run(service: Service | Stream, ready: Callable[[], None], notifier: Notifier) -> None:
@@ -379,12 +393,13 @@ async def _opened(
     chance: random.Random,
     watched: Watched,
     notifier: Notifier,
+    traces: ReceiverTraces | None,
 ) -> Service | Stream:
     while True:
         try:
             if "kafka" in options.sinks:
                 return chosen.stream(options, clock, chance)
-            return Service(options, disk, clock, chance)
+            return Service(options, disk, clock, chance, traces)
         except StoreError as error:
             if "postgresql" not in options.sinks:
                 raise

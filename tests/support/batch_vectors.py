@@ -29,6 +29,7 @@ def vectors() -> dict[str, OpenBatch | Gap]:
         "edges": edges(),
         "telemetry": telemetry(),
         "thinned": thinned(),
+        "traced": traced(),
         "gap": Gap("node-1", "telemetry", 3, 17, 21, 90_001, 340_000, "evicted"),
     }
 
@@ -92,12 +93,21 @@ def thinned() -> OpenBatch:
     return batch
 
 
+def traced() -> OpenBatch:
+    """A batch that is followed from the node to the region."""
+    batch = open_batch({"plant/door": ([START_NS], [{"open": True}])}, sequence=48, readings_before=7)
+    batch.traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    return batch
+
+
 def as_json(what: OpenBatch | Gap, data: bytes) -> dict:
     """Return what a decoder must find in `data`, as plain JSON. Readings come from the plain computation."""
     if isinstance(what, Gap):
         return {"gap": asdict(what)}
     header = decode(data).header._asdict()
     header |= {"id": list(header["id"]), "hash": header["hash"].hex()}
+    if not header["traceparent"]:
+        del header["traceparent"]  # a batch that is not traced does not say so
     thinned = header.pop("thinned")
     if thinned is not None:
         header["thinned"] = asdict(thinned)

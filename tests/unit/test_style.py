@@ -44,7 +44,7 @@ LAYERS = (
         "config.schema",
         "config.section",
     },
-    {"audit", "decode", "schemas", "process", "batch", "events", "transport"},
+    {"audit", "trace", "decode", "schemas", "process", "batch", "events", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
     {"recovery", "redrive", "relief", "sealing", "upkeep"},
     {"trial", "survey", "toll", "plan", "obstacles", "vitals", "console"},
@@ -59,7 +59,7 @@ REGION_NEVER = {"ingest", "journal", "spool"}
 
 PURE = re.compile(
     r"(model|errors|ledger|redaction|repeats|frame|medium|memory|pressure|plan|toll|decode(\..+)?|process(\..+)?|schemas(\..+)?|batch(\..+)?|(journal|spool)\.format|spool\.shares"
-    r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.(session|turns|weights|failover|budget|refusals|shipment)|events(\..+)?|audit\.(entry|proof)|region\.(receiver|reconcile|audit)"
+    r"|config\.(schema|section|options|units|positions|values|checks|render|json_schema)|mirror\.(session|turns|weights|failover|budget|refusals|shipment)|events(\..+)?|audit\.(entry|proof)|trace\.(context|spans)|region\.(receiver|reconcile|audit)"
     r"|ingest\.pace|transport\.(wire|packets|backoff|address|windows|contract|http_signatures|webhook_requests|webhook_answers|webhook_options)|health\.(rates|listen|contract|histogram|ages|growth|topics|metric|of_node|of_mirrors|of_receiver|catalogue|facts|region_facts|attention|picture|sentence|standstill)|cli\.quantities)"
 )
 IMPURE_MODULES = {"asyncio", "os", "socket", "ssl", "time", "random", "threading", "logging"}

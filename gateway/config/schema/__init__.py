@@ -39,6 +39,7 @@ from gateway.config.schema.route import (
     UnderPressure,
     Window,
 )
+from gateway.config.schema.trace import Trace
 from gateway.config.schema.webhook import Webhook
 from gateway.config.section import Section, option
 
@@ -86,6 +87,7 @@ __all__ = [
     "Spool",
     "Tag",
     "Time",
+    "Trace",
     "UnderPressure",
     "Webhook",
     "Window",
@@ -108,6 +110,7 @@ class Gateway(Section, frozen=True, kw_only=True):
     health: Annotated[Health, option("What supervisors ask.")] = field(default_factory=Health)
     log: Annotated[Log, option("What the gateway says of itself.")] = field(default_factory=Log)
     audit: Annotated[Audit, option("Who changed what.")] = field(default_factory=Audit)
+    trace: Annotated[Trace | None, option("Where spans go.")] = None
 
     @property
     def mirrored(self) -> tuple[Region, ...]:
@@ -165,6 +168,8 @@ PATH_OPTIONS: Final = frozenset(
         "region.webhook.key_file",
         "region.webhook.secret_file",
         "region.webhook.token_file",
+        "trace.tls_ca",
+        "trace.token_file",
         "receiver.tls_ca",
         "receiver.tls_certificate",
         "receiver.tls_key",

@@ -306,6 +306,7 @@ def test_every_option_that_names_a_file_is_resolved() -> None:
         "receiver.forward.webhook": schema.Webhook,
         "route.avro": schema.Avro,
         "route.protobuf": schema.Protobuf,
+        "trace": schema.Trace,
     }
     named = {
         f"{name}.{key}" for name, section in sections.items() for key in section.__struct_fields__ if key.endswith(ends)
