@@ -28,7 +28,12 @@ PROCESS: Final = (
 
 BOTH: Final = (
     gauge("clock_quality", "clock_quality", "2 synchronised, 1 holdover, 0 not set."),
-    histogram("loop_delay", "latency.loop_delay", "How late the loop comes to a timer; four a second."),
+    histogram(
+        "loop_delay",
+        "latency.loop_delay",
+        "How late the loop comes to a timer; four a second.",
+        absent="from topic to topic of Kafka",
+    ),
     histogram(
         "writer_answer",
         "latency.writer_answer",

@@ -32,11 +32,19 @@ def test_a_path_has_a_star_for_each_label() -> None:
         assert metric.path.split(".").count("*") == len(metric.labels), metric.name
 
 
-def test_every_reason_that_a_decoder_gives_is_on_the_list() -> None:
+def test_every_reason_that_a_decoder_gives_and_every_reason_told_is_on_the_list() -> None:
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "gateway").rglob("*.py"))
     given = set(re.findall(r'DecodeError\(\s*"([a-z_0-9]+)"', text))
+    given |= set(re.findall(r'return "(expression_[a-z_]+)",', text))
+    status = (ROOT / "docs" / "operate" / "status.md").read_text("utf-8")
+    (_, listed) = status.split("## Reasons of quarantine")
+    told = set(
+        re.findall(r"`([a-z_0-9]+)`", "".join(re.findall(r"^(\|[^|]*\|)", listed.split("\n## ")[0], re.MULTILINE)))
+    )
     assert len(given) > 30
+    assert len(told) > 20
     assert given <= REASONS
+    assert told <= REASONS
 
 
 def test_every_reason_of_a_loss_or_a_refusal_is_on_its_list() -> None:
