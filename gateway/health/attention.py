@@ -19,6 +19,10 @@ def sentences(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"the file system is low on space, {disk['free_bytes']:,} bytes are free: rings grow no further"
     for part, fault in disk["faults"].items():
         yield f"the disk is {disk['state']}, {part}: {fault}"
+    memory = status.get("memory", {})
+    if memory.get("state") == "short":
+        used, budget = memory["rss_bytes"] / 2**20, memory["budget_bytes"] / 2**20
+        yield f"memory is short, {used:.0f} of {budget:.0f} MiB are used: QoS 0 is shed, the local broker waits"
     if status["refusing"]:
         yield f"lane {status['refusing']} is full and refuses: the local broker keeps what comes"
     for name, lane in by_name(status["lanes"]).items():

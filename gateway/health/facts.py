@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway import ledger
 from gateway.health.metric import OTHER, QUALITIES
 from gateway.medium import State
+from gateway.memory import State as Memory
 from gateway.spool.books import REASONS as GONE
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def of_node(status: Mapping[str, Any], version: str) -> dict[str, Any]:
         "fates": _fates(status["ledger"]),
         "routes": {route["name"]: route for route in status["routes"]},
         "channels": {channel["name"].partition(",")[0]: channel for channel in status["channels"]},
+        "memory_states": {state.value: int(status["memory"]["state"] == state.value) for state in Memory},
         "disk_states": {state.value: int(status["disk"]["state"] == state.value) for state in State},
         "disk_faults": {part: int(part in status["disk"]["faults"]) for part in ("journal", "spool", "checkpoint")},
         "lanes": lanes,

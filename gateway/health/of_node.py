@@ -17,10 +17,14 @@ STAGES: Final = (
     gauge(
         "pressure",
         "pressures.*",
-        "1 while the node is short of it: `link`, or `ring:` and a lane.",
+        "1 while the node is short of it: `link`, `memory`, or `ring:` and a lane.",
         "of",
         absent="while there is none",
     ),
+    gauge("memory_resident_bytes", "memory.rss_bytes", "Resident memory of the process."),
+    gauge("memory_budget_bytes", "memory.budget_bytes", "Memory that the node may use; 0 where nothing limits it."),
+    gauge("memory_state", "memory_states.*", "1 for the state of the memory, 0 for the others.", "state"),
+    counter("memory_entered", "memory.entered.*", "Times that a state was entered.", "state"),
     gauge(
         "unaccounted", "residual.*", "Messages or readings whose fate is not known; anything but 0 is a defect.", "of"
     ),
