@@ -4,9 +4,10 @@
     python -m benchmarks.soak --minutes 30 --rate 20000 --scrape [--memory-max 192]
 
 A whole site runs: mosquitto, the daemon, a TCP proxy as the uplink, the region's mosquitto (mTLS), a receiver that
-writes Parquet. Every message has a number. A probe at the region's broker notes which numbers have come and how long
-the alarms among them took from the moment they were due; it is told nothing by the daemon. At the end its list, the
-ledger of the daemon, the books of the receiver and the rows in the Parquet files are held against what was sent.
+keeps books, and with `--parquet` also the readings: on two cores that is a second load beside the daemon's. Every
+message has a number. A probe at the region's broker notes which numbers have come and how long the alarms among them
+took from the moment they were due; it is told nothing by the daemon. At the end its list, the ledger of the daemon, the
+books of the receiver and the rows of its files are held against what was sent.
 
 A row of figures goes to the CSV every `SAMPLE_S` seconds. `--scrape` asks the daemon's HTTP endpoint each second for
 everything it serves. `--memory-max` bounds the daemon's memory by a control group (needs root). Growth is the median of
@@ -118,6 +119,8 @@ class Soak:
         assert SINKS in text
         text = text.replace(SINKS, PARQUET).replace(f"port = {self.uplink.port}", f"port = {self.central.port}")
         receiver.write_text(text, "utf-8")
+        if not self._arguments.parquet:
+            self.site.receiver.prefix = (sys.executable, "-m", "benchmarks.bookkeeper")
         if self._arguments.memory_max:
             self.confined = Confined(self._arguments.memory_max, 0)
             # Entered before the site, so left after it: a group that has a process cannot be removed.
@@ -248,7 +251,7 @@ class Soak:
         checks = [
             Check("every message at the region", f"{len(missing)} of {sent:,} missing{first}", not len(missing)),
             Check("what the probe was sent is whole", f"{self.undecodable} batches undecodable", not self.undecodable),
-            *books(self.site, status, sent),
+            *books(self.site, status, sent, has_files=self._arguments.parquet),
             *growth(self.samples),
         ]
         if self.scraper is not None:
@@ -288,6 +291,7 @@ def main() -> int:
     parser.add_argument("--cut-every", type=float, default=300.0, metavar="S", help="seconds between two cuts")
     parser.add_argument("--cut-for", type=float, default=30.0, metavar="S", help="how long the uplink is then away")
     parser.add_argument("--scrape", action="store_true", help="ask the HTTP endpoint each second")
+    parser.add_argument("--parquet", action="store_true", help="let the receiver write Parquet as well")
     parser.add_argument("--memory-max", type=float, default=0.0, metavar="MB", help="bound the daemon's memory")
     parser.add_argument("--csv", type=Path, default=Path("build/soak.csv"), metavar="FILE")
     parser.add_argument("--folder", type=Path, help="where state is kept meanwhile, on a real disk")
