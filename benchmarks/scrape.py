@@ -1,4 +1,4 @@
-"""Asks an HTTP endpoint of the daemon each second for every page it serves, as a monitoring server would.
+"""Asks the HTTP endpoint and the console of the daemon each second for their pages, as a monitor and a browser would.
 
 Which pages there are is found out at the beginning: those of `PAGES` that do not answer 404.
 """
@@ -13,7 +13,7 @@ from typing import Self
 from benchmarks.rows import quantile
 from benchmarks.verdict import Check
 
-PAGES = ("/metrics", "/status", "/healthz", "/readyz", "/")
+PAGES = {"health": ("/metrics", "/status", "/healthz", "/readyz"), "console": ("/", "/now", "/series")}
 INTERVAL_S = 1.0
 TIMEOUT_S = 5.0
 OK = 200
@@ -23,16 +23,16 @@ NOT_FOUND = 404
 class Scraper:
     """Scrapes in a thread of its own while it is entered."""
 
-    def __init__(self, listens: str) -> None:
-        assert listens, "the daemon's HTTP endpoint does not listen"
-        self._listens = listens
+    def __init__(self, listens: dict[str, str]) -> None:
+        assert all(listens.values()), f"something does not listen: {listens}"
         self._thread = threading.Thread(target=self._run, name="scraper", daemon=True)
         self._ending = threading.Event()
         self._seconds: list[float] = []
         self._bytes = 0
         self.scrapes = self.failures = 0
         self.last_fault = ""
-        self.pages = [page for page in PAGES if self._get(page)[0] != NOT_FOUND]
+        places = [(listens[name], page) for name, pages in PAGES.items() for page in pages]
+        self.pages = [place for place in places if self._get(*place)[0] != NOT_FOUND]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -56,17 +56,18 @@ class Scraper:
 
     def checks(self) -> list[Check]:
         """Return whether every page was there each time."""
-        said = f"{self.scrapes:,} times {', '.join(self.pages)}, {self.failures} failed {self.last_fault}"
+        pages = ", ".join(page for _, page in self.pages)
+        said = f"{self.scrapes:,} times {pages}, {self.failures} failed {self.last_fault}"
         return [Check("scraped each second", said.rstrip(), not self.failures)]
 
     def _run(self) -> None:
         while not self._ending.wait(INTERVAL_S):
             total = 0
             self.scrapes += 1
-            for page in self.pages:
+            for listens, page in self.pages:
                 began = time.monotonic()
                 try:
-                    status, size = self._get(page)
+                    status, size = self._get(listens, page)
                 except (OSError, http.client.HTTPException) as error:
                     status, size = 0, 0
                     self.last_fault = f"{page}: {error}"
@@ -77,8 +78,8 @@ class Scraper:
                 total += size
             self._bytes = total
 
-    def _get(self, page: str) -> tuple[int, int]:
-        connection = http.client.HTTPConnection(self._listens, timeout=TIMEOUT_S)
+    def _get(self, listens: str, page: str) -> tuple[int, int]:
+        connection = http.client.HTTPConnection(listens, timeout=TIMEOUT_S)
         try:
             connection.request("GET", page)
             answer = connection.getresponse()

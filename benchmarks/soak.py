@@ -9,10 +9,11 @@ message has a number. A probe at the region's broker notes which numbers have co
 took from the moment they were due; it is told nothing by the daemon. At the end its list, the ledger of the daemon, the
 books of the receiver and the rows of its files are held against what was sent.
 
-A row of figures goes to the CSV every `SAMPLE_S` seconds. `--scrape` asks the daemon's HTTP endpoint each second for
-everything it serves. `--memory-max` bounds the daemon's memory by a control group (needs root). Growth is the median of
-the last third of the run against that of the first third, the first fifth left out; latency counts only while the
-uplink has been whole for a minute. Exit code 0 when every check of the verdict passes. Ctrl-C judges what was.
+A row of figures goes to the CSV every `SAMPLE_S` seconds. `--scrape` lets the daemon trace batches to a collector, and
+asks its HTTP endpoint and its console each second for everything it serves. `--memory-max` bounds the daemon's memory
+by a control group (needs root). Growth is the median of the last third of the run against that of the first third, the
+first fifth left out; latency counts only while the uplink has been whole for a minute. Exit code 0 when every check of
+the verdict passes. Ctrl-C judges what was.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from gateway.demo.pki import write_pki
 from gateway.errors import BatchError
 from tests.support.fault_proxy import FaultProxy
 from tests.support.mosquitto import Mosquitto
+from tests.support.otlp_collector import Collector
 from tests.support.site import Site, region_tls
 from tests.support.waiting import wait_for
 
@@ -70,9 +72,15 @@ name = "alarm"
 bytes_max = "32MiB"
 linger = "0s"
 """
-HEALTH = """
+WATCHED = """
 [health]
 listen = "127.0.0.1:0"
+
+[console]
+listen = "127.0.0.1:0"
+
+[trace]
+endpoint = "{endpoint}"
 """
 SINKS = 'sinks = ["ndjson", "sqlite"]'
 PARQUET = 'sinks = ["parquet"]\n[receiver.parquet]\ninterval = "30s"\nrows_max = 200_000\n'
@@ -90,6 +98,7 @@ class Soak:
         self.samples: list[dict] = []
         self.alarms: list[tuple[float, float]] = []
         self.scraper: Scraper | None = None
+        self.collector: Collector | None = None
         self.confined: Confined | None = None
         self.undecodable = 0
 
@@ -102,7 +111,10 @@ class Soak:
         self.central = enter(Mosquitto(folder / "central", **CENTRAL, **region_tls(pki)))
         self.local = enter(Mosquitto(folder / "local", **QUEUES))
         self.uplink = enter(FaultProxy(self.central.port))
-        routes = ROUTES + (HEALTH if self._arguments.scrape else "")
+        routes = ROUTES
+        if self._arguments.scrape:
+            self.collector = enter(Collector())
+            routes += WATCHED.format(endpoint=self.collector.endpoint)
         self.site = enter(
             Site(
                 folder,
@@ -131,7 +143,8 @@ class Soak:
         wait_for(lambda: self.site.status()["regions"]["centre"]["connected"], "the region is connected")
         self.probe = enter(Probe(self.central.port, ["edge/v1/+/batch/+"], pki=pki))
         if self._arguments.scrape:
-            self.scraper = enter(Scraper(str(self.site.status()["health"]["listens"])))
+            status = self.site.status()
+            self.scraper = enter(Scraper({name: str(status[name]["listens"]) for name in ("health", "console")}))
         self._start_load()
         return self
 
@@ -235,7 +248,7 @@ class Soak:
             "connects": region["connects"],
         }
         if self.scraper is not None:
-            found |= self.scraper.sample()
+            found |= self.scraper.sample() | {"spans": len(self.collector.spans) if self.collector else 0}
         if self.confined is not None:
             found |= {f"group_{key}": round(value, 1) for key, value in self.confined.memory().items()}
         self.samples.append(found)
@@ -254,8 +267,10 @@ class Soak:
             *books(self.site, status, sent, has_files=self._arguments.parquet),
             *growth(self.samples),
         ]
-        if self.scraper is not None:
+        if self.scraper is not None and self.collector is not None:
             checks += self.scraper.checks()
+            spans = len(self.collector.spans)
+            checks.append(Check("spans of sampled batches", f"{spans:,} at the collector", spans > 0))
         if self.confined is not None:
             memory = self.confined.memory()
             said = f"{memory['used']:.0f} MB, at most {memory['peak']:.0f} of {self._arguments.memory_max:.0f}"
