@@ -56,6 +56,22 @@ def test_the_daemon_is_ready_without_its_region_and_feeds_the_watchdog(tmp_path:
         wait_for(lambda: "away" not in supervisor.statuses()[-1], "the status says that the region is there")
 
 
+def test_a_receiver_is_at_work_without_its_broker_and_says_what_it_waits_for(tmp_path: Path) -> None:
+    with at_work(tmp_path, watchdog_s=1.0) as (site, _, central):
+        folder = tmp_path / "other"
+        folder.mkdir()
+        with Supervisor(folder, watchdog_s=1.0) as supervisor:
+            site.receiver.environment = supervisor.environment
+            site.receiver.spawn()
+            supervisor.wait_for("READY=1")
+            supervisor.wait_for("WATCHDOG=1", 4)
+            wait_for(lambda: any("not connected" in said for said in supervisor.statuses()), "the status says so")
+            central.start()
+            site.receiver.wait_ready()
+            site.receiver.stop()
+            supervisor.wait_for("STOPPING=1")
+
+
 def test_a_reload_is_told_from_its_begin_to_its_end(tmp_path: Path) -> None:
     with at_work(tmp_path) as (site, supervisor, _):
         assert site.daemon.process is not None
