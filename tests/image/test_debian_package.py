@@ -32,6 +32,22 @@ pytestmark = pytest.mark.root
 CONFIG = "/etc/edge-gateway/gateway.toml"
 OLD, NEW = "1.0.0", "1.0.1"
 BEFORE = 2000
+REGION_BROKER = """
+listener 8883
+cafile {pki}/ca.pem
+certfile {pki}/server.pem
+keyfile {pki}/server.key
+require_certificate true
+use_identity_as_username true
+"""
+REGION = """
+[[region]]
+name = "centre"
+host = "localhost"
+tls_ca = "pki/ca.pem"
+tls_certificate = "pki/node.pem"
+tls_key = "pki/node.key"
+"""
 PAUSE_S = 0.005
 SETTLED_S = 180.0
 OUTSIDE = re.compile(
@@ -138,6 +154,9 @@ def test_a_box_is_installed_upgraded_with_readings_in_its_ring_and_purged(box) -
     assert box.attempt("systemctl", "is-enabled", "gateway-region").stdout.strip() == "disabled"
     assert box.status()["node"] == "box", "a node is named after its host"
 
+    log = box.tree / "var/log/mosquitto/mosquitto.log"
+    assert "/etc/mosquitto/conf.d/edge-gateway.conf" in log.read_text("utf-8"), "a running broker has read our limits"
+
     # The broker takes our limits beside Debian's own configuration, from a cold start too.
     box.run("systemctl", "restart", "mosquitto")
     wait_for(lambda: box.status()["ingest"]["connected"], "the gateway is connected again")
@@ -205,3 +224,29 @@ def test_a_configuration_with_a_fault_fails_no_upgrade_and_is_named(box) -> None
     said = install(box, NEW)
     assert "state_foldr" in said
     assert box.run("dpkg-query", "--show", "--showformat=${Status}", "edge-gateway") == "install ok installed"
+
+
+def test_the_receiver_of_the_package_takes_what_the_box_sends(box) -> None:
+    install(box, OLD)
+    box.run("gateway", "dev-pki", "/root/pki", "--node", "box")
+    box.run("cp", "--recursive", "/root/pki", "/etc/mosquitto/pki")
+    box.run("chown", "--recursive", "mosquitto", "/etc/mosquitto/pki")
+    box.put("/etc/mosquitto/region.conf", REGION_BROKER.format(pki="/etc/mosquitto/pki"))
+    box.run("mosquitto", "-d", "-c", "/etc/mosquitto/region.conf")
+
+    for folder, group, who in (("pki", "gateway", "node"), ("pki-region", "gateway-region", "receiver")):
+        for name in ("ca.pem", f"{who}.pem", f"{who}.key"):
+            target = f"/etc/edge-gateway/{folder}/"
+            box.run("install", "--group", group, "--mode", "0640", f"/root/pki/{name}", target)
+    box.run("cp", "/usr/share/doc/edge-gateway/examples/receiver.toml", "/etc/edge-gateway/")
+    box.run("systemctl", "enable", "--now", "gateway-region")
+    box.put(CONFIG, box.run("cat", CONFIG) + REGION)
+    box.run("systemctl", "reload", "gateway")
+
+    box.run("mosquitto_pub", "-q", "1", "-t", "sensors/oven", "-m", '{"n": 1}')
+    told = ("gateway", "region", "status", "--json", "-c", "/etc/edge-gateway/receiver.toml")
+
+    def at_the_region() -> int:
+        return sum(lane["received"] for lane in json.loads(box.run(*told))["lanes"])
+
+    wait_for(lambda: at_the_region() == 1, "the reading is at the region", SETTLED_S, 0.5)
