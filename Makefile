@@ -2,7 +2,7 @@
 #
 #   demo    a whole site and region on this machine, cut and killed in the middle; needs no root and no broker
 #   test    check, then every test; installs mosquitto, rabbitmq-server, postgresql, strace, fuse3, iproute2, mandoc,
-#           shellcheck, Java and Maven by apt where they are missing, and Kafka by Maven
+#           shellcheck, Java and Maven by apt where they are missing, Kafka by Maven, promtool out of its package
 #   check   format, lint, types, generated pages
 #   bench   the budgets
 #   thingsboard  what one of the benchmarks compares with, in an environment of its own
@@ -124,6 +124,7 @@ tests/.kafka/stamp: tests/support/kafka_jars/pom.xml
 # Out of Debian's package, which is not installed: that would start a Prometheus.
 promtool:
 	@command -v promtool >/dev/null || test -x tests/.promtool/usr/bin/promtool || { \
+	command -v apt-get >/dev/null || { echo 'promtool is missing: install Prometheus, then make again' >&2; exit 1; }; \
 	mkdir -p tests/.promtool && cd tests/.promtool && \
 	{ apt-get download -q prometheus || { $(call apt,ca-certificates); apt-get download -q prometheus; }; } && \
 	dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; }
