@@ -1,5 +1,6 @@
 """The rules in Prometheus' own hands: they are valid, and each fires for what is unwell and for nothing else."""
 
+import json
 from pathlib import Path
 
 from tests.support.scraping import promtool
@@ -25,3 +26,18 @@ def test_a_rule_that_does_not_fire_fails_this_check(tmp_path) -> None:
     found = promtool("test", "rules", str(tmp_path / "alerts.test.yaml"))
     assert found.returncode != 0
     assert "GatewayLaneRefuses" in found.stdout + found.stderr
+
+
+def test_every_query_of_the_dashboard_is_one_that_prometheus_takes(tmp_path) -> None:
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text("utf-8"))
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    queries += [one["expr"] for one in dashboard["annotations"]["list"]]
+    rules = [
+        {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "5m").replace("$instance", ".*")}
+        for number, query in enumerate(queries)
+    ]
+    path = tmp_path / "queries.yaml"
+    path.write_text(json.dumps({"groups": [{"name": "queries", "rules": rules}]}), "utf-8")  # JSON is YAML
+    found = promtool("check", "rules", str(path))
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert f"{len(rules)} rules found" in found.stdout
