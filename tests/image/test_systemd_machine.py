@@ -80,6 +80,21 @@ WatchdogSec=4s
 """
 """The waits of a test."""
 
+WEDGE = """
+import gc, signal
+def wedge(*_):
+    from gateway.health.standstill import Standstill
+    from gateway.spool.lanes import Spool
+    gc.unfreeze()
+    for one in gc.get_objects():
+        if isinstance(one, Standstill):
+            one._limit_s = 3.0
+        elif isinstance(one, Spool):
+            one._writing.acquire()
+signal.signal(signal.SIGUSR2, wedge)
+"""
+"""Takes the lock of the writer thread and never gives it back; and shortens the two minutes that this is given."""
+
 PYTHON = "/opt/edge-gateway/bin/python3"
 PUBLISH = """
 import sys
@@ -214,19 +229,38 @@ def test_a_gateway_that_stands_still_is_started_anew_by_the_watchdog(at_work: Ma
     assert "Watchdog timeout" in at_work.journal(UNIT)
 
 
+def test_a_writer_thread_that_is_wedged_makes_systemd_start_the_gateway_anew(at_work: Machine) -> None:
+    place = "/opt/edge-gateway/lib/python3.11/site-packages"
+    at_work.put(f"{place}/wedge.py", WEDGE)
+    at_work.put(f"{place}/wedge.pth", "import wedge\n")
+    at_work.run("systemctl", "restart", UNIT)
+    (at_work.tree / place.lstrip("/") / "wedge.pth").unlink()
+    former = pid(at_work)
+    received = received_once(at_work)
+    at_work.run("sh", "-c", f"kill -USR2 {former}")
+    publish(at_work, 1000, 1010)
+    comes_back(at_work, former)
+    said = at_work.journal(UNIT)
+    assert re.search("stuck: .*thread writer", said)
+    assert "Fatal Python error: Aborted" in said, "nobody can see where the thread was stuck"
+    assert "in append" in said
+    wait_for(lambda: received_once(at_work) == received + 10, "all 10 messages are in the books")
+
+
+def received_once(box: Machine) -> int:
+    ledger = box.status()["ledger"]
+    return ledger["message.received"] - ledger.get("message.duplicate", 0)
+
+
 def test_a_gateway_that_is_killed_comes_back_with_everything(at_work: Machine) -> None:
-    received = at_work.status()["ledger"]["message.received"]
+    received = received_once(at_work)
     publish(at_work, 100, 200)
     former = pid(at_work)
     at_work.run("sh", "-c", f"kill -KILL {former}")
     publish(at_work, 200, 300)
     comes_back(at_work, former)
 
-    def is_whole() -> bool:
-        ledger = at_work.status()["ledger"]
-        return ledger["message.received"] - ledger.get("message.duplicate", 0) == received + 200
-
-    wait_for(is_whole, "all 200 messages are in the books")
+    wait_for(lambda: received_once(at_work) == received + 200, "all 200 messages are in the books")
 
 
 def test_sigterm_ends_it_cleanly_and_systemctl_keeps_it_ended(at_work: Machine) -> None:
