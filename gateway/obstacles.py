@@ -20,6 +20,7 @@ from gateway.config.units import size_text
 from gateway.disk import Disk
 from gateway.errors import ConfigError, CredentialError, StoreError
 from gateway.mirror.place import Place
+from gateway.trace import exporter
 from gateway.transport.tls import client_context
 
 if TYPE_CHECKING:
@@ -149,3 +150,7 @@ def _packages(config: schema.Gateway) -> Iterator[Obstacle]:
             Place(region, node, chance)
         except ConfigError as error:
             yield Obstacle(str(error), stops=True)
+    try:
+        exporter.check(config.trace)
+    except ConfigError as error:
+        yield Obstacle(str(error), stops=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,15 @@ def test_check_ends_with_what_would_end_a_start(site: Path, capsys: pytest.Captu
     (site / "state").touch()
     assert cli.main(["check", "--start", "-c", str(site / "gateway.toml")]) == cli.EX_CONFIG
     assert "the gateway cannot start here" in capsys.readouterr().err
+
+
+def test_traces_whose_extra_is_missing_keep_the_daemon_from_starting(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (site / "gateway.toml").open("a", encoding="utf-8") as file:
+        file.write('[trace]\nendpoint = "http://127.0.0.1:4318"\n')
+    assert found(site) == []
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
+    obstacle = only(site)
+    assert obstacle.stops
+    assert "edge-gateway[trace]" in obstacle.sentence
