@@ -20,8 +20,6 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-import sqlite_utils
-
 from gateway.errors import StoreError
 from gateway.process.pipeline import KEY_INDEX_BITS, QUARANTINED_BYTES_MAX
 from gateway.process.topics import matches
@@ -50,6 +48,13 @@ _INSERT: Final = """
     insert or ignore into message (key, wall_ns, topic, route, reason, detail, payload, payload_bytes)
     select ?, ?, ?, ?, ?, ?, ?, ? where not exists (select 1 from removed where key = ? and wall_ns = ?)
 """
+_MESSAGE: Final = """
+    create table if not exists message (
+        key integer primary key, wall_ns integer, topic text, route text, reason text, detail text, payload blob,
+        payload_bytes integer
+    )
+"""
+_REMOVED: Final = "create table if not exists removed (key integer primary key, wall_ns integer)"
 _COLUMNS: Final = "key, cast(wall_ns as integer)," + ",".join(
     f"cast({name} as text)" for name in ("topic", "route", "reason", "detail")
 )
@@ -150,21 +155,10 @@ def _open(path: Path | str, busy_s: float) -> sqlite3.Connection:
         path, timeout=busy_s, isolation_level="IMMEDIATE", check_same_thread=False, uri=isinstance(path, str)
     )
     try:
-        database = sqlite_utils.Database(connection)
-        database.enable_wal()
+        connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = normal")
-        columns = {
-            "key": int,
-            "wall_ns": int,
-            "topic": str,
-            "route": str,
-            "reason": str,
-            "detail": str,
-            "payload": bytes,
-            "payload_bytes": int,
-        }
-        database.table("message").create(columns, pk="key", if_not_exists=True)
-        database.table("removed").create({"key": int, "wall_ns": int}, pk="key", if_not_exists=True)
+        connection.execute(_MESSAGE)
+        connection.execute(_REMOVED)
         if not _knows_sizes(connection):
             _add_sizes(connection)
     except BaseException:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 E_MACHINE = slice(18, 20)
 AARCH64 = (183).to_bytes(2, "little")
-LEFT_OUT = {"pip"}
-"""sqlite-utils asks for it, for a command of its own that installs plugins."""
 
 
 def described(packages: Path) -> dict[str, Message]:
@@ -47,8 +45,7 @@ def missing(packages: Path, python: str, machine: str) -> set[str]:
     return {
         one.name
         for one in wanted
-        if canonicalize_name(one.name) not in LEFT_OUT
-        and not one.specifier.contains(there.get(canonicalize_name(one.name), {"Version": "0"})["Version"])
+        if not one.specifier.contains(there.get(canonicalize_name(one.name), {"Version": "0"})["Version"])
     }
 
 
