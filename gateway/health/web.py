@@ -89,6 +89,7 @@ class WebServer:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
+        self._watch_ends()
         if not await self._listens():
             self._tasks.append(asyncio.create_task(self._retry(), name=f"{self._name} retry"))
         self._tasks.append(asyncio.create_task(self._sweep(), name=f"{self._name} sweep"))
@@ -153,14 +154,31 @@ class WebServer:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SWEEP_S)
-            server = self._runner.server
-            assert server is not None
-            alive, now = set(server.connections), loop.time()
             for protocol, at in list(self._touched.items()):
-                if now - at >= SILENT_S:
+                if loop.time() - at >= SILENT_S:
                     self._cut(protocol)
-                elif protocol not in alive and now - at >= SWEEP_S:
-                    del self._touched[protocol]
+
+    def _watch_ends(self) -> None:
+        """Hear of each connection that is made or ends: aiohttp tells its server, and nobody else.
+
+        Many may be accepted at once before the first of them is made: one that has lost its place by then is cut.
+        """
+        server = self._runner.server
+        assert server is not None
+        made, lost = server.connection_made, server.connection_lost
+
+        def admit(handler: RequestHandler, transport: asyncio.Transport) -> None:
+            made(handler, transport)
+            if handler not in self._touched:
+                self.counts["cut"] += 1
+                transport.abort()
+
+        def forget(handler: RequestHandler, error: BaseException | None = None) -> None:
+            self._touched.pop(handler, None)
+            lost(handler, error)
+
+        server.connection_made = admit  # type: ignore[method-assign]
+        server.connection_lost = forget  # type: ignore[method-assign, assignment]
 
     def _cut(self, protocol: RequestHandler) -> None:
         """Cut a connection with whatever its client has not read."""

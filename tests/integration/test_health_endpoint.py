@@ -156,6 +156,17 @@ def test_many_scrapers_at_once_all_get_an_answer(site) -> None:
     assert codes == [200] * 160
 
 
+def test_a_connection_that_is_kept_outlives_many_short_ones(site) -> None:
+    where = endpoint_of(site)
+    with connection_to(where) as line:
+        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert line.recv(65536).startswith(b"HTTP/1.1 200")
+        for _ in range(10 * web.CONNECTIONS_MAX):
+            assert asked(where, "/healthz")[0] == 200
+        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert line.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_an_address_beyond_this_machine_is_a_fault_of_the_file(broker, tmp_path) -> None:
     with Site(tmp_path, ROUTE + '[health]\nlisten = "0.0.0.0:9273"\n', broker_port=broker.port) as site:
         site.daemon.spawn()
