@@ -10,7 +10,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
+from gateway.health import expiry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,8 +32,9 @@ class Certificates:
         found = {}
         for peer, kind, path in self._files:
             with contextlib.suppress(OSError, ValueError):
-                held = x509.load_pem_x509_certificates(Path(path).read_bytes())
-                found[peer, kind] = min(one.not_valid_after_utc.timestamp() for one in held)
+                found[peer, kind] = min(
+                    end.timestamp() for end in expiry.ends(Path(path).read_text("ascii", "replace"))
+                )
         self._ends = found
 
     def left_s(self, wall_s: float) -> dict[str, dict[str, float]]:
