@@ -203,7 +203,8 @@ class Soak:
 
     def look(self) -> None:
         """Note what has come."""
-        found, self.probe.seen[:] = list(self.probe.seen), []
+        found = list(self.probe.seen)
+        del self.probe.seen[: len(found)]  # the probe's thread may have appended meanwhile
         for one in found:
             self._note(one)
 
