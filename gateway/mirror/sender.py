@@ -118,6 +118,7 @@ class Sender:
                     self._session.charge(wanted, loaded.size)
                     self._allowance.budget.spend(wanted.lane, loaded.size, time.monotonic_ns())
                     group.create_task(self._publish(link, place, wanted.lane, loaded), name=f"{self._name}: publish")
+                    await asyncio.sleep(0)  # it must have begun, or `ready` would know nothing of it
 
     async def drain(self, most_s: float) -> None:
         """Send nothing new, and wait until all that is in flight is acknowledged, at most `most_s` seconds."""
