@@ -19,7 +19,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from gateway.cli import _parser
+from gateway.cli import command_line
 from gateway.config import schema
 from gateway.config.load import parse
 
@@ -126,7 +126,7 @@ def test_commands_and_probes_are_ones_that_the_program_has(way: str) -> None:
     (box,) = work(way)["containers"]
     for command, action in ((box["command"], "run"), (box["readinessProbe"]["exec"]["command"], "status")):
         assert command[0] == "gateway"
-        arguments = _parser(command[1]).parse_args(command[1:])
+        arguments = command_line().parse_args(command[1:])
         assert (arguments.verb, arguments.action) == ("region", action)
 
 
@@ -134,7 +134,7 @@ def test_the_image_starts_a_command_that_the_program_has() -> None:
     lines = (ROOT / "images" / "receiver" / "Dockerfile").read_text("utf-8").splitlines()
     words = {line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in lines if line.startswith(("ENTRYPOINT", "CMD"))}
     command = [*json.loads(words["ENTRYPOINT"]), *json.loads(words["CMD"])]
-    assert _parser(command[1]).parse_args(command[1:]).config == Path(MOUNTED) / "receiver.toml"
+    assert command_line().parse_args(command[1:]).config == Path(MOUNTED) / "receiver.toml"
     copied = [shlex.split(line)[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
     assert all((ROOT / name).exists() for names in copied for name in names)
     extras = {name.split("=")[0].strip() for name in (ROOT / "pyproject.toml").read_text("utf-8").splitlines()}
