@@ -10,6 +10,7 @@ The code in the order in which a message passes it:
     ingest         what the local broker sent → groups of messages, acknowledged after the journal has them
     journal        the log of inputs, group commit, checkpoints, replay
     sealing        open batches → encoded once → the ring → the mirrors hear of it
+    checkpointing  when the pipeline's state is kept, and how
     recovery       a start: checkpoint and replay through the same pipeline
     relief         gives way when memory gets scarce
     vitals         signs of life of every task and thread, for the supervisor's watchdog

@@ -9,8 +9,9 @@
     committer   writer thread     one commit at a time                           the intake fills
     inputs      channel           inputs_max messages                            the committer waits: no PUBACK
     pipeline    the loop, slices  topics, windows, fields: see process           quarantine, with the reason
-    sealed      channel           SEALED_MAX batches; as many that do not linger the pipeline waits
-    encode      encode thread     one batch at a time                            the channel fills
+    sealed      two channels      SEALED_MAX batches that linger; as many        the pipeline waits
+                                  that do not, which go first
+    encode      encode threads    one batch of each channel at a time            the channel fills
     spool       writer thread     bytes_max per lane; in memory if the disk      evict_oldest, thin (both ledgered)
                                   refuses, up to memory_bytes_max                or refuse
     mirror      task per region   in_flight_max batches per region               stays in the spool; nobody waits
@@ -24,16 +25,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from gateway import ledger
-from gateway.audit.feed import FOLDER, feed_of
+from gateway.audit.feed import FOLDER as AUDIT
+from gateway.audit.feed import feed_of
 from gateway.channel import Channel
+from gateway.checkpointing import Checkpointing, Stores
 from gateway.config.material import read_material
 from gateway.console.recent import Recent
-from gateway.errors import StoreError
 from gateway.flash import Flash
 from gateway.health.meters import Meters
 from gateway.health.pulse import Pulse
@@ -42,10 +44,9 @@ from gateway.ingest.broker import subscriber_options
 from gateway.ingest.committer import JOURNAL, Committer, Timeline
 from gateway.ingest.intake import Intake
 from gateway.ingest.pace import Pace
-from gateway.journal import format as journal_format
 from gateway.journal.checkpoint import CheckpointStore
+from gateway.journal.format import Checkpoint
 from gateway.journal.writer import JournalWriter
-from gateway.medium import State
 from gateway.mirror.driver import Box, MirrorDriver, unsent
 from gateway.pressure import Pressure
 from gateway.quarantine import Quarantine
@@ -56,27 +57,23 @@ from gateway.spool.books import TakenIn
 from gateway.spool.lanes import Spool
 from gateway.trace.node import NodeTraces
 from gateway.transport.subscriber import Subscriber
-from gateway.upkeep import CHECKPOINT, RETRY_S, Upkeep
-from gateway.vitals import Threads, Vitals
-from gateway.workers import Workers
+from gateway.upkeep import RETRY_S, Upkeep
+from gateway.vitals import Vitals
+from gateway.workers import Threads, Workers
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Iterator
 
     from gateway.clock import Clock
     from gateway.config import schema
     from gateway.disk import Disk
-    from gateway.journal.checkpoint import CheckpointWriter
     from gateway.model import Entry, Output
 
 log = logging.getLogger(__name__)
 
 INPUTS_PER_WINDOW: Final = 4
 """Journaled messages that wait for the pipeline, in Receive Maximums."""
-
-CHECKPOINT_RETRY_S: Final = 10
-"""Time between two attempts while the disk takes no checkpoint."""
 
 _NS: Final = 10**9
 
@@ -99,19 +96,17 @@ class Flow:
         self._config = config
         self._clock = clock
         self._started_ns = clock.monotonic_ns()
-        self._writer = Workers(1, "writer")
-        has_urgent = any(not lane.linger_ns for lane in config.spool.lanes)
-        self._encoder = Workers(2 if has_urgent else 1, "encode")
-        self._readers = Workers(2, "spool-read")
+        encoders = 2 if any(not lane.linger_ns for lane in config.spool.lanes) else 1
+        self._threads = Threads(Workers(1, "writer"), Workers(encoders, "encode"), Workers(2, "spool-read"))
         self._boot = clock.boot_id()
         self._rates = Rates()
         self.recent = Recent() if config.console.listen else None
-        self.pulse = Pulse(self._writer)
+        self.pulse = Pulse(self._threads.writer)
         self._windows_opened = 0
 
         folder = Path(config.node.state_folder)
         disk.make_folder(folder)
-        for purpose in ("journal", "spool", "checkpoint", FOLDER):
+        for purpose in ("journal", "spool", "checkpoint", AUDIT):
             disk.name_folder(folder / purpose, purpose)
         self.flash = Flash(disk, folder, config.node.endurance_tbw)
         node, now_s = config.node.id, clock.wall_ns() // _NS
@@ -128,22 +123,23 @@ class Flow:
         self.recovered = recovery.run(self._settings)
         self.pipeline = self.recovered.pipeline
         self._applied = self.recovered.position
-        self._checkpoint_at = self.recovered.at
-        self._checkpoint_failed = False
 
         self.pressure = Pressure(config.pressure)
         self.timeline = Timeline(clock, self.recovered.at)
-        self.upkeep = Upkeep(disk, folder, self.spool, config, self._writer, self.timeline.now, self._trim)
+        self.upkeep = Upkeep(disk, folder, self.spool, config, self._threads.writer, self.timeline.now, self._trim)
         self.journal = JournalWriter(disk, folder / "journal", config.journal, self.recovered.journal.next_position)
         self.inputs: Channel[tuple[int, Entry]] = Channel(
             "inputs, messages", INPUTS_PER_WINDOW * config.broker.receive_maximum
         )
         self.meters = Meters(config, self.spool, clock, self.timeline.now)
         self.sealing = self._sealing()
+        self.checkpointing = self._checkpointing()
         self.pace = Pace(config.journal.commit_interval_ns / _NS, config.journal.commit_interval_max_ns / _NS)
         self.intake = self._intake()
         self.committer = self._committer()
-        self.relief = Relief(config.node, self.intake, self.spool, self._writer, self.timeline, self.committer.flush)
+        self.relief = Relief(
+            config.node, self.intake, self.spool, self._threads.writer, self.timeline, self.committer.flush
+        )
         self.feed = feed_of(config.audit, disk, folder, self.committer.insert)
         self._chance = chance
         self.subscriber = Subscriber(
@@ -153,7 +149,7 @@ class Flow:
             last_connection=self.recovered.connection,
         )
         seen = self.meters.moved, self.traces
-        box = Box(node, folder, config.spool.lanes, self.spool, disk, clock, self._readers, chance, *seen)
+        box = Box(node, folder, config.spool.lanes, self.spool, disk, clock, self._threads.readers, chance, *seen)
         self.mirrors = [MirrorDriver(region, config.standbys(region.name), box) for region in config.mirrored]
         self.vitals = self._vitals()
 
@@ -161,21 +157,7 @@ class Flow:
         """Work until `stop`; `ready` is called when input is taken in, whatever the regions do."""
         async with asyncio.TaskGroup() as group:
             start = group.create_task
-            helpers = [start(mirror.run(), name=f"mirror {mirror.name}") for mirror in self.mirrors]
-            helpers += [
-                start(self.sealing.run(self._encoder, self._writer), name="spool"),
-                start(self.sealing.run_urgent(self._encoder, self._writer), name="urgent"),
-                start(self._look(), name="rates"),
-                start(self.relief.run(), name="relief"),
-            ]
-            helpers += [start(self.pulse.run(), name="pulse"), start(self.meters.run(self._readers), name="meters")]
-            helpers += [start(self.upkeep.run(), name="upkeep"), start(self.feed.run(), name="audit")]
-            helpers.append(
-                start(
-                    self.upkeep.thin(self._readers, lambda: unsent(self.spool.lanes, self.mirrors), self._notify),
-                    name="thin",
-                )
-            )
+            helpers = [start(work, name=name) for name, work in self._helpers()]
             recovered = start(self._hand_on_recovered(), name="recovered")
             pipeline = start(self._apply(recovered), name="pipeline")
             subscriber = start(self.subscriber.run(), name="subscriber")
@@ -189,6 +171,23 @@ class Flow:
             await self._checkpoint()
             for task in helpers:
                 task.cancel()
+
+    def _helpers(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+        """Yield all work that is neither intake nor pipeline, with its name."""
+        for mirror in self.mirrors:
+            yield f"mirror {mirror.name}", mirror.run()
+        yield "spool", self.sealing.run(self._threads.encoder, self._threads.writer)
+        yield "urgent", self.sealing.run_urgent(self._threads.encoder, self._threads.writer)
+        yield "upkeep", self.upkeep.run()
+        yield (
+            "thin",
+            self.upkeep.thin(self._threads.readers, lambda: unsent(self.spool.lanes, self.mirrors), self._notify),
+        )
+        yield "audit", self.feed.run()
+        yield "relief", self.relief.run()
+        yield "rates", self._look()
+        yield "pulse", self.pulse.run()
+        yield "meters", self.meters.run(self._threads.readers)
 
     def stop(self) -> None:
         """Take nothing in any more, and let `run` end when all that was taken in is safe."""
@@ -206,12 +205,17 @@ class Flow:
 
     def close(self) -> None:
         """Let go of threads and files; after `run` has ended."""
-        for threads in (self._encoder, self._readers, self._writer):
+        for threads in (self._threads.encoder, self._threads.readers, self._threads.writer):
             threads.shutdown(wait=True, cancel_futures=True)
         self.journal.close()
         self.spool.close()
         self.quarantine.close()
         self.traces.close()
+
+    def _checkpointing(self) -> Checkpointing:
+        stores, last_at = Stores(self.checkpoints, self.journal, self.spool), self.recovered.at
+        now = self.timeline.now
+        return Checkpointing(self._config.journal, stores, self.sealing, self.upkeep, self._threads, now, last_at)
 
     def _intake(self) -> Intake:
         chosen = {"has_urgent": self.pipeline.has_urgent, "is_traced": self.traces.is_on}
@@ -231,7 +235,7 @@ class Flow:
             self.intake,
             self.inputs,
             self.timeline,
-            self._writer,
+            self._threads.writer,
             self.upkeep,
             lambda: self.pipeline.deadline,
             self.pace,
@@ -240,21 +244,15 @@ class Flow:
         return committer
 
     def _vitals(self) -> Vitals:
-        threads = Threads(self._writer, self._encoder, self._readers)
         channels = self.inputs, self.sealing.sealed, self.sealing.urgent
-        vitals = Vitals(threads, self.committer, self.journal, channels, self.subscriber, self.upkeep, self.mirrors)
+        vitals = Vitals(
+            self._threads, self.committer, self.journal, channels, self.subscriber, self.upkeep, self.mirrors
+        )
         vitals.applied, vitals.refusing = lambda: self._applied, lambda: self.sealing.refusing
         return vitals
 
     def _trim(self) -> bool | None:
-        """Let the journal go back to the newest checkpoint only, on a full disk; say whether that frees anything.
-
-        None: a checkpoint that is due now will.
-        """
-        position = self.checkpoints.keep_newest_only()
-        if position is not None and self.journal.trim(position):
-            return True
-        return None if self.journal.bytes_since_checkpoint and not self._checkpoint_failed else False
+        return self.checkpointing.trim()
 
     def _patience_s(self, topic: str) -> float:
         linger_ns = self.pipeline.linger_ns(topic)
@@ -280,7 +278,7 @@ class Flow:
             self._applied = position + 1
             self.spool.taken_in = TakenIn(self._applied, self.pipeline.ledger[ledger.RECEIVED])
             await self.inputs.done()
-            if self._checkpoint_is_due():
+            if self.checkpointing.is_due():
                 await self._checkpoint()
             if self.inputs.is_idle:
                 self.intake.changed.set()
@@ -292,7 +290,7 @@ class Flow:
                 async with asyncio.timeout(RETRY_S):
                     return await self.inputs.get()
             except TimeoutError:
-                if self._checkpoint_is_due():
+                if self.checkpointing.is_due():
                     await self._checkpoint()
 
     async def _hand_on(self, output: Output) -> None:
@@ -304,7 +302,7 @@ class Flow:
                 connection.tell(topic, payload)
         if output.quarantined:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._writer, self.quarantine.keep, output.quarantined)
+            await loop.run_in_executor(self._threads.writer, self.quarantine.keep, output.quarantined)
 
     def _notify(self) -> None:
         for mirror in self.mirrors:
@@ -314,66 +312,14 @@ class Flow:
         recovered = self.recovered
         return not self.checkpoints.size or recovered.settings_changed or recovered.journal.entries > 0
 
-    def _checkpoint_is_due(self) -> bool:
-        options = self._config.journal
-        grown, age = self.journal.bytes_since_checkpoint, self.timeline.now() - self._checkpoint_at
-        if self._checkpoint_failed:
-            return age >= CHECKPOINT_RETRY_S * _NS
-        if grown >= max(options.checkpoint_bytes_min, options.checkpoint_growth * self.checkpoints.size):
-            return True
-        # A journal that fills the disk is better trimmed than fed with what the rings hold.
-        medium = self.upkeep.medium
-        is_scarce = medium.state is State.FULL or 0 <= medium.free_bytes < grown
-        return grown > 0 and age >= (RETRY_S * _NS if is_scarce else options.checkpoint_interval_ns)
-
     async def _checkpoint(self) -> None:
-        """Keep the pipeline's state, once every batch before it is durable; then forget the journal before it.
+        """Keep the state that the pipeline has now; called between two entries only."""
+        await self.checkpointing.make(self._checkpoint_header, self.pipeline.state_slices)
 
-        Called between two entries only, and nothing is applied until it returns: so the state stands still while it is
-        taken slice by slice, and all else goes on. A disk that refuses costs a longer replay, nothing else.
-        """
-        loop = asyncio.get_running_loop()
-        self._checkpoint_at = self.timeline.now()
-        while True:
-            try:
-                await self._write_checkpoint()
-            except StoreError as error:
-                if await loop.run_in_executor(self._writer, self.upkeep.relieve_checkpoint, error):
-                    continue
-                self._checkpoint_failed = True
-                self.upkeep.failed(CHECKPOINT, error)
-            else:
-                self._checkpoint_failed = False
-                self.upkeep.worked(CHECKPOINT)
-            return
-
-    async def _write_checkpoint(self) -> None:
-        writer = self.checkpoints.begin(
-            journal_format.Checkpoint(
-                self._applied,
-                self._checkpoint_at,
-                self._clock.wall_ns(),
-                self.subscriber.last_connection,
-                self.pipeline.epoch,
-                msgspec.json.encode(self._settings),
-            )
-        )
-        loop = asyncio.get_running_loop()
-        try:
-            for state in self.pipeline.state_slices():
-                await loop.run_in_executor(self._encoder, writer.pack, state)
-                if writer.is_full:
-                    await loop.run_in_executor(self._writer, writer.flush)
-            await self.sealing.sealed.drained()
-            await self.sealing.urgent.drained()
-            await loop.run_in_executor(self._writer, self._finish_checkpoint, writer)
-        finally:
-            self._writer.submit(writer.abandon)
-
-    def _finish_checkpoint(self, writer: CheckpointWriter) -> None:
-        self.spool.sync(self.timeline.now())
-        self.spool.save_cursors()
-        self.journal.checkpointed(self.checkpoints.finish(writer))
+    def _checkpoint_header(self, at: int) -> Checkpoint:
+        connection, epoch = self.subscriber.last_connection, self.pipeline.epoch
+        settings = msgspec.json.encode(self._settings)
+        return Checkpoint(self._applied, at, self._clock.wall_ns(), connection, epoch, settings)
 
     async def _look(self) -> None:
         while True:
@@ -440,7 +386,10 @@ class Flow:
             "quarantine": self.quarantine.counts,
             "recovery": self.recovered.report(),
             "latency": {**self.committer.latency(), **self.pulse.status()},
-            "busy_s": {"writer": round(self._writer.busy_s, 3), "encode": round(self._encoder.busy_s, 3)},
+            "busy_s": {
+                "writer": round(self._threads.writer.busy_s, 3),
+                "encode": round(self._threads.encoder.busy_s, 3),
+            },
             **self.meters.status(),
             **self.traces.status(),
         }

@@ -73,6 +73,11 @@ class Sealing:
         self.traces.mark(batch)
         await (self.urgent if batch.id.lane in self.urgent_lanes else self.sealed).put(batch, 1)
 
+    async def drained(self) -> None:
+        """Wait until the spool has all that was taken."""
+        await self.sealed.drained()
+        await self.urgent.drained()
+
     async def run(self, encoder: Executor, writer: Executor) -> None:
         """Work on the lanes that linger until cancelled."""
         loop = asyncio.get_running_loop()

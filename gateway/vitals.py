@@ -8,7 +8,7 @@ full and has a mark of its own.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gateway.workers import HANG_S
 
@@ -21,15 +21,7 @@ if TYPE_CHECKING:
     from gateway.mirror.driver import MirrorDriver
     from gateway.transport.subscriber import Subscriber
     from gateway.upkeep import Upkeep
-    from gateway.workers import Workers
-
-
-class Threads(NamedTuple):
-    """The pools of a node."""
-
-    writer: Workers
-    encoder: Workers
-    readers: Workers
+    from gateway.workers import Threads
 
 
 class Vitals:

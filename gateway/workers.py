@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,3 +74,11 @@ class Workers(ThreadPoolExecutor):
         """Return how long the one that is outside longest has been there; 0.0 when none is."""
         since = [_outside[thread] for thread in list(self._jobs) if thread in _outside]
         return max(0.0, now_s - min(since)) if since else 0.0
+
+
+class Threads(NamedTuple):
+    """The pools of a node."""
+
+    writer: Workers
+    encoder: Workers
+    readers: Workers

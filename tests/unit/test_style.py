@@ -46,7 +46,7 @@ LAYERS = (
     },
     {"audit", "trace", "decode", "schemas", "process", "batch", "events", "transport"},
     {"ingest", "journal", "spool", "mirror", "health", "quarantine", "region", "config"},
-    {"recovery", "redrive", "relief", "sealing", "upkeep"},
+    {"checkpointing", "recovery", "redrive", "relief", "sealing", "upkeep"},
     {"trial", "survey", "toll", "plan", "obstacles", "vitals", "console"},
     {"flow"},
     {"daemon", "demo"},
