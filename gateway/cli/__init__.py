@@ -20,6 +20,7 @@ imported only when it is used, so `gateway --help` stays quick. Verbs raise; not
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -111,8 +112,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(words: list[str]) -> int:
     verb = next((word for word in words if word in VERBS), "")
-    if verb == "run":
-        hangup.hold()  # before an import begins a thread
+    with hangup.held() if verb == "run" else contextlib.nullcontext():  # before an import begins a thread
+        return _parsed_and_run(verb, words)
+
+
+def _parsed_and_run(verb: str, words: list[str]) -> int:
     parser = command_line({verb})
     arguments = parser.parse_args(words)
     if arguments.verb is None:

@@ -131,14 +131,18 @@ def test_level_and_form_of_the_log_are_taken_up_by_a_reload(tmp_path: Path) -> N
             file.write('[log]\nformat = "text"\n')
         assert reload(site)[0] == 0
         connected(site)
-        lines = site.daemon.log().splitlines()
+        lines = whole_log(site).splitlines()
         assert lines[0].startswith('{"time": ')
         assert lines[-1].partition(" ")[2].startswith("info ")
-        before = site.daemon.log().count(": connected")
+        before = whole_log(site).count(": connected")
         change(site, 'format = "text"', 'level = "error"')
         assert reload(site)[0] == 0
         connected(site)
-        assert site.daemon.log().count(": connected") == before
+        assert whole_log(site).count(": connected") == before
+
+
+def whole_log(site: Site) -> str:
+    return site.daemon.log_path.read_text("utf-8")
 
 
 def test_nothing_is_lost_while_the_configuration_changes_under_load(tmp_path: Path) -> None:

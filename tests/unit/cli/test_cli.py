@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -222,6 +223,7 @@ def test_what_needs_a_node_refuses_a_receiver(verb, tmp_path, capsys) -> None:
     path.write_text('[receiver]\ntls_ca = "a"\ntls_certificate = "b"\ntls_key = "c"\n', "utf-8")
     assert cli.main([verb, "-c", str(path)]) == 78
     assert "has no [node]" in capsys.readouterr().err
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ()), "children would be deaf to it"
 
 
 def answering(folder: Path, times: int) -> threading.Thread:

@@ -10,8 +10,6 @@ import os
 import socket
 import struct
 
-import pytest
-
 from gateway.config import schema
 from gateway.health import journald, log
 from gateway.health.journald import JournalSocket
@@ -20,15 +18,6 @@ from gateway.health.journald import JournalSocket
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(autouse=True)
-def as_it_was():
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def fields_of(data: bytes) -> dict[str, str]:
