@@ -147,12 +147,12 @@ async def test_a_receiver_at_kafka_lives_on_with_its_renewed_certificate(tmp_pat
     authority.issue("operator")
     authority.issue("server", "localhost")
     client = {name: str(path) for name, path in authority.files("operator").items()}
-    certificate = Expiring(authority, 6.0, "receiver")
     with FaultProxy(port) as proxy:
         uplink = Uplink("127.0.0.1", port, proxy.port)
         with KafkaCluster(tmp_path / "kafka", authority.files("server"), client, uplink=uplink) as kafka:
             kafka.make_topic("edge")
             node = Node(tmp_path, region(authority.folder, proxy.port, transport="kafka", acknowledge="broker"))
+            certificate = Expiring(authority, 10.0, "receiver")
             async with running(receiver(tmp_path, authority, proxy.port, source="kafka")), node.running():
                 authority.issue("receiver")
                 await certificate.expired()
