@@ -107,9 +107,9 @@ def _channels(picture: Facts, *, is_plain: bool) -> Iterator[tuple[str, Text, st
 
 def _lanes(picture: Facts, width: int, *, is_plain: bool) -> Table:
     is_narrow = width < NARROW
-    heads = ("lane", "ring", "", "holds", "room for", "waiting", "lost")
+    heads = ("lane", "ring", "", "holds", "room for", "full in", "waiting", "lost")
     table = grid(
-        *heads, *(() if is_narrow else ("written/s", "policy")), numbers="<<>>>>>" + ("" if is_narrow else "><")
+        *heads, *(() if is_narrow else ("written/s", "policy")), numbers="<<>>>>>>" + ("" if is_narrow else "><")
     )
     for one in picture["lanes"]:
         lost = sum(one["lost"].values())
@@ -125,6 +125,7 @@ def _lanes(picture: Facts, width: int, *, is_plain: bool) -> Table:
             Text(share(one["share"]), "red" if one["state"] == "full" else ""),
             holds,
             span(one["room_s"]),
+            Text(span(one["full_in_s"]), "" if one["full_in_s"] is None else "yellow"),
             count(one["waiting_batches"]),
             Text(count(lost), "yellow" if lost else ""),
         ]
@@ -136,23 +137,24 @@ def _lanes(picture: Facts, width: int, *, is_plain: bool) -> Table:
 
 def _regions(picture: Facts, width: int) -> Table:
     is_narrow = width < NARROW
-    heads = ("region", "link", "batches behind", "readings behind", "in flight", "sent/s", "today")
-    short = ("region", "link", "batches", "readings", "in flight", "sent/s", "today")
-    table = grid(*(short if is_narrow else heads), numbers="<<>>>>>")
+    heads = ("region", "link", "batches behind", "readings behind", "oldest", "sent/s", "today", "in flight")
+    short = ("region", "link", "batches", "readings", "oldest", "sent/s", "today")
+    table = grid(*(short if is_narrow else heads), numbers="<<>>>>>" + ("" if is_narrow else ">"))
     for one in picture["regions"]:
         line = one["line"]
         today = size(line.get("day_bytes", 0))
         if line.get("bytes_per_day"):
             today += f", {share(line['day_share'])} of {size(line['bytes_per_day'])}"
-        table.add_row(
+        cells = (
             plain(one["name"]),
             _link(one),
             count(one["behind_batches"]),
             count(one["behind_readings"]),
-            count(one["in_flight"]),
+            span(one["oldest_s"]),
             size(one["bytes_per_second"]),
             Text(today, "yellow" if line.get("budget_spent") else ""),
         )
+        table.add_row(*cells, *(() if is_narrow else (count(one["in_flight"]),)))
     if not picture["regions"]:
         table.add_row("none", *[""] * 6)
     return table

@@ -73,7 +73,7 @@ class Documents:
             return self._picture
 
     def _made(self, now_s: float, status: dict[str, object]) -> msgspec.Raw:
-        picture = {**self._watch.look(now_s, status), "topics": status.get("topics")}
+        picture = self._watch.look(now_s, status)
         return msgspec.Raw(msgspec.json.encode(redaction.masked_all(msgspec.to_builtins(picture))))
 
     def series(self, words: str) -> dict[str, Any]:

@@ -73,6 +73,9 @@ def _picture(status: Facts, rates: Mapping[str, float]) -> dict[str, Any]:
         "lanes": [_lane(name, one, rates) for name, one in attention.by_name(status["lanes"]).items()],
         "regions": [_region(name, one, status, rates) for name, one in attention.by_name(status["regions"]).items()],
         "fates": list(_fates(status, rates)),
+        "topics": list(_topics(status)),
+        "certificates": status.get("certificates", {}),
+        "clock": status.get("clock", ""),
         "unaccounted": sum(abs(number) for number in status["residual"].values()),
         "broker": {key: status["ingest"].get(key) for key in ("connected", "last_fault", "unacknowledged", "shed")},
         "journal": status["journal"],
@@ -122,6 +125,7 @@ def _lane(name: str, one: Facts, rates: Mapping[str, float]) -> dict[str, Any]:
         "share": _share(one["bytes"], one["bytes_max"]),
         "bytes_per_second": written,
         "room_s": round(room / written) if written > 0 else None,
+        "full_in_s": None if one.get("hours_left") is None else round(one["hours_left"] * 3600),
         "batches": one["batches"],
         "readings": one["readings"],
         "oldest": one["oldest"],
@@ -143,6 +147,7 @@ def _region(name: str, one: Facts, status: Facts, rates: Mapping[str, float]) ->
         "behind_batches": sum(place["backlog_batches"] for place in places),
         "behind_readings": sum(place["backlog_readings"] for place in places),
         "lost_readings": sum(place["gap_readings"] for place in places),
+        "oldest_s": max(one.get("oldest_s", {}).values(), default=0.0) or None,
         "in_flight": one["in_flight"],
         "bytes_per_second": rates.get(f"region {name}", 0.0),
         "sent": one.get("sent", 0),
@@ -161,6 +166,15 @@ def _fates(status: Facts, rates: Mapping[str, float]) -> Iterator[dict[str, Any]
     for fate, number in sorted(status["ledger"].items()):
         if number and fate not in {ledger.RECEIVED, ledger.DECODED, ledger.READ, ledger.SEALED}:
             yield {"fate": fate, "total": number, "per_second": max(0.0, rates.get(fate, 0.0))}
+
+
+def _topics(status: Facts) -> Iterator[dict[str, Any]]:
+    """Yield the topics that most bytes of each lane come from, and what the others have together."""
+    for lane, topics in status.get("topics", {}).items():
+        total = sum(topics.values())
+        for topic, size in topics.items():
+            if size:
+                yield {"lane": lane, "topic": topic, "bytes": size, "share": _share(size, total)}
 
 
 def _share(part: float, whole: float) -> float | None:

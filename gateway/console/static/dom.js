@@ -84,8 +84,10 @@ export class Table {
 
 /** A bar that says its share: 0 to 1, or null where there is none. */
 export class Bar {
-  constructor(label) {
+  /** `isCalm`: that a share is high means nothing bad. */
+  constructor(label, isCalm = false) {
     this.label = label;
+    this.isCalm = isCalm;
     this.fill = svg("rect", { height: "100%", rx: "2" });
     this.element = svg("svg", { class: "bar", role: "img", preserveAspectRatio: "none" },
       svg("rect", { class: "rail", width: "100%", height: "100%", rx: "2" }), this.fill);
@@ -96,7 +98,7 @@ export class Bar {
     const part = Math.min(1, Math.max(0, share ?? 0));
     this.fill.setAttribute("width", `${part > 0 ? Math.max(1, part * 100) : 0}%`);
     this.element.setAttribute("aria-label", share === null ? `${this.label}: unknown` : `${this.label}: ${Math.round(part * 100)} %`);
-    this.element.classList.toggle("high", part >= 0.8);
+    this.element.classList.toggle("high", part >= 0.8 && !this.isCalm);
     this.element.classList.toggle("full", isFull);
     return this.element;
   }

@@ -4,6 +4,7 @@ import { Bar, el, say, show, spark, Table } from "./dom.js";
 import { count, NONE, rate, room, share, size, some, span } from "./format.js";
 
 const HISTORY = 120;
+const BARS_MAX = 500;
 
 export class Overview {
   constructor(place) {
@@ -12,18 +13,18 @@ export class Overview {
     this.flow = el("ol", { class: "tiles" });
     this.channels = new Table("Channels", [{ head: "channel" }, { head: "filled", kind: "wide" }, { head: "waiting", kind: "number" }, { head: "sender waited", kind: "number" }], "No channels.");
     this.lanes = new Table("Lanes", [
-      { head: "lane" }, { head: "ring", kind: "wide" }, { head: "share", kind: "number" }, { head: "holds", kind: "number" }, { head: "room for", kind: "number" },
+      { head: "lane" }, { head: "ring", kind: "wide" }, { head: "share", kind: "number" }, { head: "holds", kind: "number" }, { head: "room for", kind: "number" }, { head: "full in", kind: "number" },
       { head: "written a second", kind: "number" }, { head: "batches waiting", kind: "number" }, { head: "readings lost", kind: "number" }, { head: "when full" },
     ], "No lanes.");
     this.regions = new Table("Regions", [
-      { head: "region" }, { head: "link" }, { head: "batches behind", kind: "number" }, { head: "readings behind", kind: "number" }, { head: "in flight", kind: "number" },
+      { head: "region" }, { head: "link" }, { head: "batches behind", kind: "number" }, { head: "readings behind", kind: "number" }, { head: "oldest", kind: "number" }, { head: "in flight", kind: "number" },
       { head: "sent a second", kind: "number" }, { head: "today", kind: "number" }, { head: "budget of the day", kind: "wide" }, { head: "this month", kind: "number" },
     ], "No regions: readings stay on the box.");
     this.routes = new Table("Routes", [
       { head: "route" }, { head: "messages", kind: "number" }, { head: "readings in", kind: "number" }, { head: "readings out", kind: "number" }, { head: "quarantined", kind: "number" },
     ], "No routes.");
     this.fates = new Table("Fates", [{ head: "fate" }, { head: "a second", kind: "number" }, { head: "so far", kind: "number" }], "Everything went the whole way.");
-    this.topics = new Table("Topics by bytes", [{ head: "topic" }, { head: "messages", kind: "number" }, { head: "bytes", kind: "number" }], "Nothing yet.");
+    this.topics = new Table("Topics by bytes", [{ head: "topic" }, { head: "lane" }, { head: "bytes sealed", kind: "number" }, { head: "share of the lane", kind: "number" }, { head: "as a bar", kind: "wide" }], "Nothing yet.");
     this.box = el("dl", { class: "facts" });
     this.facts = new Map();
     const topics = panel("Bytes by topic", this.topics.element);
@@ -63,8 +64,11 @@ export class Overview {
     tile.line.replaceChildren(spark(tile.rates, { from: 0, label: `${one.stage}: rate since this page was opened` }));
   }
 
-  bar(label, part, isFull = false) {
-    if (!this.bars.has(label)) this.bars.set(label, new Bar(label));
+  bar(label, part, isFull = false, isCalm = false) {
+    if (!this.bars.has(label)) {
+      if (this.bars.size > BARS_MAX) this.bars.clear();
+      this.bars.set(label, new Bar(label, isCalm));
+    }
     return this.bars.get(label).set(part, isFull);
   }
 
@@ -74,7 +78,7 @@ export class Overview {
       key: one.name,
       mark: one.state === "full" ? "bad" : lost.length ? "warn" : "",
       cells: [
-        one.name, this.bar(`ring of ${one.name}`, one.share, one.state === "full"), share(one.share), `${room(one.bytes)} of ${room(one.bytes_max)}`, span(one.room_s),
+        one.name, this.bar(`ring of ${one.name}`, one.share, one.state === "full"), share(one.share), `${room(one.bytes)} of ${room(one.bytes_max)}`, span(one.room_s), span(one.full_in_s),
         size(one.bytes_per_second), count(one.waiting_batches), lost.length ? lost.map(([why, number]) => `${count(number)} ${why}`).join(", ") : "0",
         one.policy.replace("_", " "),
       ],
@@ -88,7 +92,7 @@ export class Overview {
       key: one.name,
       mark: one.connected ? (line.budget_spent ? "warn" : "") : "bad",
       cells: [
-        one.name, link, count(one.behind_batches), count(one.behind_readings), count(one.in_flight), size(one.bytes_per_second),
+        one.name, link, count(one.behind_batches), count(one.behind_readings), span(one.oldest_s), count(one.in_flight), size(one.bytes_per_second),
         limit ? `${size(line.day_bytes)} of ${size(limit)}` : size(line.day_bytes), limit ? this.bar(`budget of ${one.name}`, line.day_share, line.budget_spent) : "none",
         line.bytes_per_month ? `${size(line.month_bytes)} of ${size(line.bytes_per_month)}` : size(line.month_bytes),
       ],
@@ -97,9 +101,9 @@ export class Overview {
   }
 
   byTopic(topics) {
-    const rows = Array.isArray(topics) ? topics : topics?.top ?? [];
-    show(this.topicsPanel, rows.length > 0);
-    this.topics.update(rows.map((one) => ({ key: one.topic, cells: [one.topic, count(one.messages), size(one.bytes)] })));
+    show(this.topicsPanel, topics.length > 0);
+    this.topics.update(topics.map((one) => ({ key: `${one.lane}\n${one.topic}`, cells: [
+      one.topic || "all others", one.lane, size(one.bytes), share(one.share), this.bar(`${one.topic || "all others"} of lane ${one.lane}`, one.share, false, true)] })));
   }
 
   about(now) {
@@ -111,6 +115,8 @@ export class Overview {
       "a payload byte costs": flash.per_payload_byte === null ? NONE : `${flash.per_payload_byte.toFixed(2)} bytes of flash`,
       "flash lasts": flash.endurance_years === null ? "not known yet, see node.endurance_tbw" : `${count(flash.endurance_years)} years at this rate`,
       disk: `${disk.state.replace("_", " ")}, ${size(disk.free_bytes)} free`,
+      clock: now.clock || NONE,
+      certificates: certificates(now.certificates),
       epoch: String(now.epoch),
     };
     for (const [name, text] of Object.entries(facts)) {
@@ -122,6 +128,15 @@ export class Overview {
       say(this.facts.get(name), text);
     }
   }
+}
+
+/** Say of each peer how long the certificate that ends first is good. */
+function certificates(byPeer) {
+  const said = Object.entries(byPeer).map(([peer, kinds]) => {
+    const left = Math.min(...Object.values(kinds));
+    return left > 0 ? `${peer} good for ${span(left)}` : `${peer} run out`;
+  });
+  return said.join(", ") || "none";
 }
 
 /** Return a titled part of a view. */

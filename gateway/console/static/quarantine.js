@@ -73,7 +73,7 @@ export class Quarantine {
   button(one) {
     if (!this.buttons.has(one.key)) {
       if (this.buttons.size > 1000) this.buttons.clear();
-      this.buttons.set(one.key, el("button", { type: "button", "aria-label": `payload of ${one.topic}`, onclick: () => this.open(one.key) }, "show"));
+      this.buttons.set(one.key, el("button", { type: "button", "aria-label": `show the payload of ${one.topic}`, onclick: () => this.open(one.key) }, "show"));
     }
     return this.buttons.get(one.key);
   }

@@ -55,3 +55,19 @@ def test_fates_beside_the_whole_way_are_listed_with_their_rates() -> None:
     watch.look(0.0, status(ledger=books))
     picture = watch.look(2.0, status(ledger={**books, "message.quarantined.not_json": 6}))
     assert picture["fates"] == [{"fate": "message.quarantined.not_json", "total": 6, "per_second": 2.0}]
+
+
+def test_the_age_of_the_oldest_and_the_time_until_a_ring_is_full_are_told_where_they_are_known() -> None:
+    behind = region(oldest_s={"a": 3.5, "b": 90.0})
+    picture = Watch().look(0.0, status(lanes=[lane("a", hours_left=0.5)], regions={"centre": behind}))
+    assert (picture["lanes"][0]["full_in_s"], picture["regions"][0]["oldest_s"]) == (1800, 90.0)
+    picture = Watch().look(0.0, status(lanes=[lane("a", hours_left=None)]))
+    assert (picture["lanes"][0]["full_in_s"], picture["regions"][0]["oldest_s"]) == (None, None)
+
+
+def test_bytes_by_topic_have_their_share_of_the_lane() -> None:
+    picture = Watch().look(0.0, status(topics={"a": {"plant/x": 300, "": 100}, "b": {"": 0}}))
+    assert picture["topics"] == [
+        {"lane": "a", "topic": "plant/x", "bytes": 300, "share": 0.75},
+        {"lane": "a", "topic": "", "bytes": 100, "share": 0.25},
+    ]
