@@ -39,10 +39,7 @@ Shares = list[tuple[str, float]]
 
 
 class Sealing:
-    """The stage. `now` is the node's own time; `notify` is called when the ring has something new.
-
-    `refusing` is the lane whose full ring refuses, empty when none does.
-    """
+    """The stage. `now` is the node's own time; `notify` is called when the ring has something new."""
 
     def __init__(
         self,
@@ -57,7 +54,7 @@ class Sealing:
         self.urgent_lanes = {lane.name for lane in lanes if not lane.linger_ns}
         self.sealed: Channel[OpenBatch] = Channel("sealed, batches", SEALED_MAX)
         self.urgent: Channel[OpenBatch] = Channel("urgent, batches", SEALED_MAX)
-        self.refusing = ""
+        self._refusing: set[str] = set()
         self.on_batch: Callable[[OpenBatch], None] = lambda _: None
         """Called for each batch, in the encode thread."""
         self.traces = NodeTraces(None, "")
@@ -67,6 +64,11 @@ class Sealing:
         self._meters = meters
         self._now = now
         self._notify = notify
+
+    @property
+    def refusing(self) -> str:
+        """A lane whose full ring refuses; empty when none does."""
+        return min(self._refusing, default="")
 
     async def take(self, batch: OpenBatch) -> None:
         """Take a batch, after waiting for room."""
@@ -132,16 +134,18 @@ class Sealing:
                 log.error("batch %s was made twice with different content, both are kept: a defect", batch.id)
             if outcome is not Appended.REFUSED:
                 break
-            self._note_refusing(batch.id.lane)
+            self._note(batch.id.lane, refuses=True)
             await asyncio.sleep(_REFUSED_S)
-        self._note_refusing("")
+        self._note(batch.id.lane, refuses=False)
         self.traces.spooled(batch.id)
 
-    def _note_refusing(self, lane: str) -> None:
-        if lane and lane != self.refusing:
+    def _note(self, lane: str, *, refuses: bool) -> None:
+        """Note of one lane only: another one, of the other channel, may go on or refuse meanwhile."""
+        if refuses and lane not in self._refusing:
+            self._refusing.add(lane)
             log.error(
                 "lane %s is full and refuses: the local broker keeps what comes; see which region is behind", lane
             )
-        elif self.refusing and not lane:
-            log.warning("lane %s takes batches again", self.refusing)
-        self.refusing = lane
+        elif not refuses and lane in self._refusing:
+            self._refusing.discard(lane)
+            log.warning("lane %s takes batches again", lane)
