@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import socketserver
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +16,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.waiting import wait_for
 
 SHORT_S = 0.3
+REFUSALS = 300
 SOME = bytes(range(256)) * 64
 
 
@@ -207,3 +210,29 @@ def test_a_slow_reader_holds_up_the_sender_with_a_small_window_and_healing_takes
     proxy.heal()
     with connected(proxy) as link:
         assert is_echoed(link, SOME * 20)
+
+
+def test_no_socket_is_left_to_nobody_when_refusing_begins_while_clients_come(proxy, monkeypatch) -> None:
+    left: list[str] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda found: left.append(str(found.exc_value)))
+    over = threading.Event()
+
+    def knock() -> None:
+        while not over.is_set():
+            with socket.socket() as link:
+                link.connect_ex(("127.0.0.1", proxy.port))
+
+    clients = [threading.Thread(target=knock) for _ in range(2)]
+    for client in clients:
+        client.start()
+    for _ in range(REFUSALS):
+        proxy.refuse()
+        proxy.refuse(refuses=False)
+        time.sleep(0.002)
+    over.set()
+    for client in clients:
+        client.join()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gc.collect()
+    assert left == []

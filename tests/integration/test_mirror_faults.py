@@ -79,6 +79,7 @@ class SlowBroker:
             yield self
         finally:
             server.close()
+            await asyncio.sleep(0)  # what was just accepted begins: nobody would close its socket
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         waiting: asyncio.Queue[int] = asyncio.Queue()

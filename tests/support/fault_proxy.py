@@ -59,7 +59,8 @@ class FaultProxy:
         self._manners: dict[Direction, Manner] = {direction: Manner() for direction in BOTH}
         self._pairs: set[_Pair] = set()
         self._window = 0
-        self._listening: asyncio.Task[None] | None = None
+        self._listener: socket.socket | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         # Bound and never listening, it keeps the port ours while connections are refused.
         self._place = _bound(0)
         self.port: int = self._place.getsockname()[1]
@@ -71,6 +72,7 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._thread.call(self._deafen)
         self._thread.__exit__()
         self._place.close()
 
@@ -97,7 +99,7 @@ class FaultProxy:
 
     def refuse(self, *, refuses: bool = True) -> None:
         """Refuse new connections, or no more; those that live go on."""
-        self._thread.wait(self._deafen() if refuses else self._hear())
+        self._thread.call(self._deafen if refuses else self._listen)
 
     def black_hole(self, directions: Iterable[Direction] = BOTH, *, swallows: bool = True) -> None:
         """Swallow what is sent, while nothing closes: a half-open connection. New ones are accepted into it too."""
@@ -122,15 +124,15 @@ class FaultProxy:
     def read_slowly(self, bytes_s: float, window_bytes: int = 4096) -> None:
         """Read what clients send at this rate, out of a small receive window; the window of new connections counts."""
 
-        async def slow() -> None:
+        def slow() -> None:
             self._window = window_bytes if bytes_s else 0
             for pair in self._pairs:
                 _narrow(pair.client, self._window)
-            if self._listening is not None:  # connections have the window of their listener
-                await self._deafen()
+            if self._listener is not None:  # connections have the window of their listener
+                self._deafen()
                 self._listen()
 
-        self._thread.wait(slow())
+        self._thread.call(slow)
         self.limit(bytes_s, ("up",))
 
     def heal(self) -> None:
@@ -146,35 +148,33 @@ class FaultProxy:
             setattr(self._manners[direction], name, value)
 
     def _listen(self) -> None:
-        if self._listening is None:
-            listener = _bound(self.port)
-            _narrow(listener, self._window)
-            listener.listen(1024)
-            self._listening = asyncio.ensure_future(self._accept(listener))
+        if self._listener is None:
+            self._listener = _bound(self.port)
+            _narrow(self._listener, self._window)
+            self._listener.setblocking(False)
+            self._listener.listen(1024)
+            self._thread.loop.add_reader(self._listener, self._accept, self._listener)
 
-    async def _hear(self) -> None:
-        self._listen()
+    def _deafen(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._thread.loop.remove_reader(listener)
+            listener.close()
 
-    async def _deafen(self) -> None:
-        listening, self._listening = self._listening, None
-        if listening is not None:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
-
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        serving: set[asyncio.Task[None]] = set()
-        with listener:
-            while True:
-                client, _ = await loop.sock_accept(listener)
-                self.connects.append(time.monotonic())
-                pair = _Pair(client)
-                self._pairs.add(pair)
-                task = asyncio.ensure_future(self._serve(pair))
-                serving.add(task)
-                task.add_done_callback(serving.discard)
-                # However it ends, also when it is cancelled before its first step or again in its last one.
-                task.add_done_callback(lambda _, pair=pair: self._closed(pair))
+    def _accept(self, listener: socket.socket) -> None:
+        """Take a connection. Not with `sock_accept`: cancelled at the wrong moment it leaves its socket to nobody."""
+        try:
+            client, _ = listener.accept()
+        except OSError:  # it is gone again
+            return
+        self.connects.append(time.monotonic())
+        pair = _Pair(client)
+        self._pairs.add(pair)
+        task = asyncio.ensure_future(self._serve(pair))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        # However it ends, also when it is cancelled before its first step or again in its last one.
+        task.add_done_callback(lambda _, pair=pair: self._closed(pair))
 
     def _closed(self, pair: _Pair) -> None:
         pair.close()

@@ -43,6 +43,8 @@ class LoopThread:
         return self.wait(called())
 
     async def _end(self) -> None:
+        # What a server has just accepted begins first: nobody would close its socket.
+        await asyncio.sleep(0)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

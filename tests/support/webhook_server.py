@@ -203,6 +203,7 @@ async def raw_server(
         yield f"https://localhost:{server.sockets[0].getsockname()[1]}{PATH}"
     finally:
         server.close()
+        await asyncio.sleep(0)  # what was just accepted begins: nobody would close its socket
 
 
 def events(count: int, size: int = 40, first: int = 0) -> Iterator[tuple[str, bytes]]:
