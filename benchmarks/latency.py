@@ -11,14 +11,20 @@ it left, so no stall hides (see `load`). Compared are
 `delivered` is when the alarm's batch arrives where the receiver gets it too, at the same moment. `committed` is when
 the receiver's word that the batch is durable arrives at the region's broker; the bridge has nothing like it. Rounds
 alternate and the latencies of all rounds count together. A run that lost an alarm fails.
+
+What no software here can be faster than stands beside them: an fdatasync of one page into a file that is allocated, on
+the same disk. Of everything that the gateway does for an alarm and the bridge does not, it is the part that waits for
+hardware.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +34,7 @@ from benchmarks.probe import Probe, Seen, numbers
 from benchmarks.rows import quantile, row, sized
 from gateway.batch.decode import DecodedBatch, decode
 from gateway.demo.pki import write_pki
+from gateway.disk import PAGE_BYTES
 from gateway.transport import wire
 from tests.support.mosquitto import Mosquitto
 from tests.support.site import Site, pems, region_tls
@@ -42,6 +49,8 @@ WARM_S = 2.0
 """Alarms of the first seconds are not counted: connections, caches and the pace of commits find their way."""
 TIMEOUT_S = 60.0
 MS = 1000.0
+SYNCS = sized(1000, 50)
+SYNC_EVERY_S = 0.01
 CENTRAL = {"max_inflight_messages": 1000, "max_queued_messages": 0}
 ROUTES = """
 [[route]]
@@ -78,6 +87,7 @@ def run() -> list[dict]:
         for number in range(ROUNDS):
             for which, work in (("bridge", bridge), ("gateway", gateway)):
                 found[which].append(work(Path(name) / f"{which}-{number}", pki))
+        syncs = syncs_of(Path(name) / "page")
     ours, theirs = found["gateway"], found["bridge"]
     rows = []
     for share, word in ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")):
@@ -90,6 +100,9 @@ def run() -> list[dict]:
         alarms = {"alarms": sum(len(each.delivered) for each in ours)}
         rows.append({**row(f"{what}, delivered", delivered, "ms", bridged, budget), **alarms})
         rows.append(row(f"{what}, committed at the receiver", committed, "ms", bridged))
+        rows.append(
+            row(f"fdatasync of a page, {word}, against the bridge's", quantile(syncs, share) * MS, "ms", bridged)
+        )
     written = sum(each.flash for each in ours) / len(ours)
     rows.append(row(f"flash with {RATE // ALARM_EVERY} alarms/s", written, "bytes/payload byte", None, None))
     return rows
@@ -166,6 +179,22 @@ def gateway(folder: Path, pki: Path) -> Measured:
         site.daemon.stop()
         site.receiver.stop()
     return Measured(latencies(delivered, report), latencies(committed, report), flash)
+
+
+def syncs_of(path: Path) -> list[float]:
+    """Return the seconds that each of `SYNCS` fdatasyncs of one page took, with pauses as between alarms."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.posix_fallocate(file, 0, SYNCS * PAGE_BYTES)
+    os.fsync(file)
+    took = []
+    for number in range(SYNCS):
+        os.pwrite(file, os.urandom(PAGE_BYTES), number * PAGE_BYTES)
+        began_at = time.perf_counter()
+        os.fdatasync(file)
+        took.append(time.perf_counter() - began_at)
+        time.sleep(SYNC_EVERY_S)
+    os.close(file)
+    return took
 
 
 def alarms_of(seen: list[Seen]) -> tuple[dict[int, float], dict[int, float]]:
