@@ -14,42 +14,26 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import paho.mqtt.client as paho
 
 from benchmarks.latency import CENTRAL, QUEUES
-from benchmarks.probe import Probe, numbers
+from benchmarks.probe import Probe
+from benchmarks.relays import START_S, Load, fed, gateway, numbers_in_json, send
 from benchmarks.rows import row, sized
 from benchmarks.soak import memory_mb
-from gateway.demo.pki import write_pki
 from tests.support.mosquitto import Mosquitto
-from tests.support.site import Site, region_tls
 from tests.support.waiting import wait_for
 
 PROGRAM = Path(__file__).resolve().parents[1] / "build" / "thingsboard" / "bin" / "thingsboard-gateway"
 COUNT = sized(20_000, 1000)
-TOPICS = 60
-FASTEST = 1e6
-START_S = 60.0
-SILENT_S = 20.0
-"""A run ends when nothing new has come for so long; what is missing then is lost, or stuck."""
 FIELDS = ("n", "temperature", "pressure", "rpm")
 LIMITS = {"maxPayloadSize": 65536, "maxInflightMessages": 0, "rateLimits": {}, "gatewayRateLimits": {}}
-NUMBER = re.compile(rb'"n": ?"?(\d+)')
-ROUTES = """
-[[route]]
-name = "bench"
-topics = ["bench/#"]
-lane = "telemetry"
-"""
 
 
 def run() -> list[dict]:
@@ -60,7 +44,7 @@ def run() -> list[dict]:
         (Path(name) / "ours").mkdir()
         (Path(name) / "theirs").mkdir()
         theirs = thingsboard(Path(name) / "theirs")
-        ours = gateway(Path(name) / "ours")
+        ours = gateway(Path(name) / "ours", Load(COUNT))
     assert not ours["missing"], ours
     what = f"{COUNT:,} messages to a central broker"
     return [
@@ -69,22 +53,6 @@ def run() -> list[dict]:
         row(f"{what}, missing at the end, ThingsBoard's", theirs["missing"], "messages"),
         row(f"{what}, resident, against ThingsBoard's gateway", ours["resident"], "MB", theirs["resident"]),
     ]
-
-
-def gateway(folder: Path) -> dict:
-    """Measure ours."""
-    write_pki(folder / "pki")
-    with ExitStack() as stack:
-        central = stack.enter_context(Mosquitto(folder / "central", **CENTRAL, **region_tls(folder / "pki")))
-        local = stack.enter_context(Mosquitto(folder / "local", **QUEUES))
-        site = Site(folder, ROUTES, broker_port=local.port, region_port=central.port, pki=folder / "pki")
-        stack.enter_context(site)
-        site.receiver.start()
-        site.daemon.start()
-        wait_for(lambda: site.status()["regions"]["centre"]["connected"], "the region", START_S)
-        probe = stack.enter_context(Probe(central.port, ["edge/v1/+/batch/+"], pki=folder / "pki"))
-        found = fed(local.port, probe, lambda one: numbers(one.payload))
-        return {**found, "resident": memory_mb(site.daemon.pid)}
 
 
 def thingsboard(folder: Path) -> dict:
@@ -102,14 +70,14 @@ def thingsboard(folder: Path) -> dict:
         stack.callback(process.kill)
         wait_for(lambda: _speaks(local.port, probe, process), "ThingsBoard's gateway sends telemetry", START_S, 1.0)
         probe.seen.clear()
-        found = fed(local.port, probe, lambda one: map(int, NUMBER.findall(one.payload)))
+        found = fed(local.port, probe, numbers_in_json, Load(COUNT))
         return {**found, "resident": memory_mb(process.pid)}
 
 
 def _speaks(port: int, probe: Probe, process: subprocess.Popen) -> bool:
     """Send a message, and say whether one has come through."""
     assert process.poll() is None, "ThingsBoard's gateway has ended"
-    load(port, 1)
+    send(port, Load(1))
     return any("telemetry" in one.topic for one in probe.seen)
 
 
@@ -130,36 +98,6 @@ def _platform(port: int) -> object:
         client.loop_stop()
 
     return end
-
-
-def fed(port: int, probe: Probe, numbers_of: object) -> dict:
-    """Send all messages and wait until nothing new comes; return the rate until the last, and how many are missing."""
-    thread_report: list[dict] = []
-    thread = threading.Thread(target=lambda: thread_report.append(load(port, COUNT)))
-    thread.start()
-    arrivals: dict[int, float] = {}
-    looked, news_at = 0, time.monotonic()
-    while len(arrivals) < COUNT and time.monotonic() - news_at < SILENT_S:
-        time.sleep(0.1)
-        for one in probe.seen[looked:]:
-            looked += 1
-            for number in numbers_of(one):
-                arrivals.setdefault(number, one.at)
-                news_at = one.at
-    thread.join()
-    (report,) = thread_report
-    return {
-        "rate": len(arrivals) / (max(arrivals.values()) - report["started_at"]),
-        "missing": COUNT - len(arrivals),
-    }
-
-
-def load(port: int, count: int) -> dict:
-    """Send numbered messages as fast as the broker takes them."""
-    command = [sys.executable, "-m", "benchmarks.load", "--port", str(port), "--topics", str(TOPICS)]
-    command += ["--count", str(count), "--rate", str(FASTEST)]
-    found = subprocess.run(command, check=True, capture_output=True, timeout=10 * START_S)
-    return json.loads(found.stdout.splitlines()[-1])
 
 
 def configure(folder: Path, local: int, central: int) -> None:
