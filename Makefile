@@ -6,6 +6,7 @@
 #   check   format, lint, types, generated pages
 #   bench   the budgets
 #   thingsboard  what one of the benchmarks compares with, in an environment of its own
+#   telegraf  what another compares with, built with Go where there is none on the PATH
 #   scale   time and memory from few to many series, readings and regions, as plots
 #   soak    two hours (HOURS) at a fixed rate with an uplink that is cut every five minutes
 #   faults  the long fault and crash tests, and what `image` does
@@ -18,6 +19,7 @@
 PYTHON ?= python3
 KILLS ?= 20
 HOURS ?= 2
+TELEGRAF := 1.37.2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -34,7 +36,7 @@ endef
 # Debian keeps these programs where the PATH of users does not look.
 export PATH := $(PATH):/usr/sbin:/sbin:/usr/local/sbin
 
-.PHONY: demo test check bench scale soak thingsboard faults image deb docs lock clean
+.PHONY: demo test check bench scale soak thingsboard telegraf faults image deb docs lock clean
 .PHONY: mosquitto rabbitmq kafka postgresql promtool disks browser systemd machine pages lintian
 .DELETE_ON_ERROR:
 
@@ -62,6 +64,17 @@ build/thingsboard/stamp: $(VENV)/test.stamp
 	$(PYTHON) -m venv build/thingsboard
 	build/thingsboard/bin/python -m pip install --quiet --disable-pip-version-check thingsboard-gateway==3.8.5
 	touch $@
+
+telegraf:
+	@command -v telegraf >/dev/null || $(MAKE) --no-print-directory build/telegraf/telegraf
+
+# With the plugins of the benchmark alone; Go fetches what it is made of.
+build/telegraf/telegraf:
+	@command -v go >/dev/null || { echo 'go is missing: install Go 1.25.5 or newer, or a telegraf on the PATH' >&2; exit 1; }
+	GOBIN=$(CURDIR)/build/telegraf CGO_ENABLED=0 go install \
+	  -tags custom,inputs.mqtt_consumer,outputs.mqtt,parsers.json,serializers.influx \
+	  -ldflags '-s -w -X github.com/influxdata/telegraf/internal.Version=$(TELEGRAF)' \
+	  github.com/influxdata/telegraf/cmd/telegraf@v$(TELEGRAF)
 
 soak: $(VENV)/test.stamp mosquitto
 	$(BIN)/python -m benchmarks.soak --hours $(HOURS) $(SOAK)
