@@ -113,7 +113,7 @@ class Receiver(Section, frozen=True, kw_only=True):
     share_group: Annotated[Name, option("Group of the subscription; receivers of one group divide the batches.")] = (
         "receivers"  # transport/wire leaves this one out of words
     )
-    state_folder: Annotated[str, option("Folder for watermarks and sinks.")] = "/var/lib/edge-region"
+    state_folder: Annotated[str, option("Folder for watermarks and sinks.")] = "/var/lib/edge-gateway-region"
     sinks: Annotated[
         tuple[Literal["ndjson", "sqlite", "postgresql", "parquet", "kafka"], ...],
         option(
