@@ -10,12 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gateway import cli, plan, trial
-from gateway.batch import columns, envelope
-from gateway.batch.attribution import shared_out
+from gateway.batch import envelope
 from gateway.config import schema
 from gateway.disk import Disk
 from gateway.journal import format as layout
@@ -29,7 +26,6 @@ from gateway.spool.books import TakenIn
 from gateway.spool.lanes import Spool
 from gateway.survey import BATCHES, EVENTS, LaneLine, RegionLine, Survey
 from gateway.toll import HANDSHAKE_BYTES, PING_BYTES
-from tests.support.batches import open_batch
 from tests.support.faultdisk import FaultDisk
 from tests.support.spooled import batch
 from tests.support.spooled import region as region_named
@@ -72,44 +68,6 @@ def tried(config: schema.Gateway, entries: list[tuple[int, MessageGroup]]) -> tu
 
 def region(name: str = "centre", **options: Any) -> schema.Region:
     return schema.Region(name=name, **FILES, **{"heartbeat_ns": 0, **options})
-
-
-def test_the_bytes_of_a_batch_are_shared_out_to_its_topics_and_none_is_left() -> None:
-    rows = {
-        "a": (list(range(0, 500_000, 1000)), [{"t": number * 0.37 % 1} for number in range(500)]),
-        "b": (list(range(0, 500_000, 1000)), [{"t": number * 0.61 % 1} for number in range(500)]),
-        "long/topic" * 20: ([7], [{"s": os.urandom(2000).hex(), "on": True}]),
-        "mixed": ([1, 2, 3], [{"t": 1}, {"s": "y", "t": 2.5}, {"raw": b"123"}]),
-    }
-    one = open_batch(rows)
-    content, sealed = columns.content(one.rows), envelope.seal(one, "boot")
-    shares = dict(zip(content.topics, shared_out(content, sealed.data).tolist(), strict=True))
-    assert sum(shares.values()) == pytest.approx(len(sealed.data))
-    assert shares["a"] == pytest.approx(shares["b"], rel=0.2), "as many rows of one column"
-    assert shares["long/topic" * 20] > 2000, "its text does not compress to less, and is nobody else's"
-    assert 0 < shares["mixed"] < 150
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.dictionaries(
-        st.text("abc/", min_size=1, max_size=9),
-        st.lists(
-            st.dictionaries(
-                st.sampled_from("xyz"), st.integers(-9, 9) | st.floats(0, 1) | st.text(max_size=9), min_size=1
-            ),
-            min_size=1,
-            max_size=9,
-        ),
-        min_size=1,
-        max_size=5,
-    )
-)
-def test_whatever_a_batch_holds_its_shares_sum_to_its_bytes(entries) -> None:
-    one = open_batch({topic: (list(range(len(rows))), rows) for topic, rows in entries.items()})
-    shares = shared_out(columns.content(one.rows), data := envelope.seal(one, "boot").data)
-    assert shares.sum() == pytest.approx(len(data))
-    assert (shares > 0).all()
 
 
 def test_captured_groups_become_the_commits_that_the_node_would_make() -> None:
