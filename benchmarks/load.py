@@ -14,6 +14,7 @@ Each payload is a JSON object of three fields with the noise and drift of a plan
 message goes to a topic of alarms. With a rate the payload also has its number `n`, by which it is found again. Prints
 the time of the start as soon as it is known, when there is a rate, and one JSON object at the end: `started_at` and
 `ended_at` on the monotonic clock that all processes share, `messages`, `payload_bytes`, and of a rate `late_p99_s`.
+With `--until-cut` a broker that ends is the end of the load too; `messages` are then those that it had acknowledged.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class Paced:
         self._rate = rate
         self._heads: dict[str, bytes] = {}
         self._tails = [b"," + body[1:].replace(b" ", b"") for body in payloads(PATTERNS)]
-        self.payload_bytes = 0
+        self.payload_bytes = self.acknowledged = 0
         self.latenesses: list[float] = []
 
     def send(self, link: socket.socket, window: int, count: int, started_at: float) -> None:
@@ -145,8 +146,10 @@ class Paced:
             readable, _, _ = select.select([link], [link] if waiting else [], [], wait_s)
             if readable:
                 data = link.recv(READ_BYTES)
-                assert data, "the broker closed the connection of the load"
+                if not data:
+                    raise ConnectionResetError("the broker closed the connection of the load")
                 acknowledged_bytes += len(data)
+                self.acknowledged = acknowledged_bytes // PUBACK_BYTES
 
     def _packet(self, index: int) -> bytes:
         topic = topic_of(index, self._topics, self._prefix, self._alarm_every)
@@ -173,6 +176,7 @@ def main() -> None:
     parser.add_argument("--qos", type=int, choices=(0, 1), default=1)
     parser.add_argument("--alarm-every", type=int, default=0)
     parser.add_argument("--prefix", default="bench")
+    parser.add_argument("--until-cut", action="store_true", help="the broker may end before all is sent")
     arguments = parser.parse_args()
     if arguments.rate:
         paced(arguments)
@@ -198,11 +202,15 @@ def paced(arguments: argparse.Namespace) -> None:
     link, window = connect(arguments.port, "load")
     started_at = time.monotonic() + 0.05
     print(json.dumps({"started_at": started_at}), flush=True)
-    plant.send(link, window, arguments.count, started_at)
+    try:
+        plant.send(link, window, arguments.count, started_at)
+        link.setblocking(True)
+        link.sendall(mqtt5.DisconnectPacket().write())
+    except ConnectionError:
+        if not arguments.until_cut:
+            raise
     ended_at = time.monotonic()
-    link.setblocking(True)
-    link.sendall(mqtt5.DisconnectPacket().write())
-    report = {"started_at": started_at, "ended_at": ended_at, "messages": arguments.count}
+    report = {"started_at": started_at, "ended_at": ended_at, "messages": plant.acknowledged}
     report |= {"payload_bytes": plant.payload_bytes, "late_p99_s": quantile(plant.latenesses, 0.99)}
     print(json.dumps(report))
 

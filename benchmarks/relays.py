@@ -2,8 +2,10 @@
 
 A relay takes every message from the local broker and brings it, batched or not, to a central one. Every message has a
 number; a probe at the central broker says which numbers have come and when, whatever a relay has packed them into. The
-clock runs from the first message sent until the last number is there. `Interruption` is something done to the relay in
-mid-stream, such as a kill and a new start.
+clock runs from the first message sent until the last number is there. In other runs something is done in mid-stream: a
+kill of the relay, a cut of the line, and a kill of the relay and the local broker at once while the line is cut. Then
+what is missing and what is there twice counts, at the place where the relay's own programs leave a message: ours in the
+receiver's database.
 """
 
 from __future__ import annotations
@@ -14,19 +16,21 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.latency import CENTRAL, QUEUES
 from benchmarks.probe import Probe, Seen, numbers
+from benchmarks.rows import sized
 from benchmarks.soak import cpu_s, memory_mb
 from gateway.demo.pki import write_pki
+from tests.support.fault_proxy import FaultProxy
 from tests.support.mosquitto import Mosquitto
 from tests.support.site import Site, region_tls
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 TOPICS = 60
@@ -34,6 +38,10 @@ FASTEST = 1e6
 START_S = 60.0
 SILENT_S = 20.0
 """A run ends when nothing new has come for so long; what is missing then is lost, or stuck."""
+SETTLED_S = 8.0
+LOCAL = {**QUEUES, "autosave_interval": 1800}
+"""How often a mosquitto saves what it holds is left at its default."""
+CUT_S = sized(5.0, 1.0)
 NUMBER = re.compile(rb'"n": ?"?(\d+)')
 ROUTES = """
 [[route]]
@@ -50,53 +58,123 @@ class Load(NamedTuple):
     rate: float = FASTEST
 
 
-class Interruption(NamedTuple):
-    """What is done to a relay, and how long after the load was started."""
+class Relay(NamedTuple):
+    """A relay that runs between its two brokers."""
 
-    after_s: float
-    act: Callable[[], None]
+    local: Mosquitto
+    line: FaultProxy | None
+    probe: Probe
+    numbers_of: Callable[[Seen], Iterable[int]]
+    pid: Callable[[], int]
+    kill: Callable[[], None]
+    start: Callable[[], None]
+    arrived: Callable[[], list[int]] | None = None
+    """The numbers of all messages at the very end, where that is not the central broker; repeats repeated."""
 
 
-def gateway(folder: Path, load: Load, killed_after_s: float | None = None) -> dict:
-    """Measure ours: journal, pipeline, spool, mTLS to the central broker, and a receiver that commits there.
-
-    With `killed_after_s` it is ended with SIGKILL in mid-stream and started again; what is missing or twice is then
-    counted in the receiver's database.
-    """
+@contextmanager
+def ours(folder: Path, *, linger: str = "100ms", is_cuttable: bool = False) -> Iterator[Relay]:
+    """Run ours: journal, pipeline, spool, mTLS to the central broker, and a receiver that commits there."""
+    folder.mkdir()
     write_pki(folder / "pki")
     with ExitStack() as stack:
         central = stack.enter_context(Mosquitto(folder / "central", **CENTRAL, **region_tls(folder / "pki")))
-        local = stack.enter_context(Mosquitto(folder / "local", **QUEUES))
-        site = Site(folder, ROUTES, broker_port=local.port, region_port=central.port, pki=folder / "pki")
+        local = stack.enter_context(Mosquitto(folder / "local", **LOCAL))
+        line = stack.enter_context(FaultProxy(central.port)) if is_cuttable else None
+        lane, port = f'linger = "{linger}"', line.port if line else central.port
+        site = Site(folder, ROUTES, broker_port=local.port, region_port=port, pki=folder / "pki", lane=lane)
         stack.enter_context(site)
         site.receiver.start()
         site.daemon.start()
         wait_for(lambda: site.status()["regions"]["centre"]["connected"], "the region", START_S)
         probe = stack.enter_context(Probe(central.port, ["edge/v1/+/batch/+"], pki=folder / "pki"))
-
-        def kill_and_start() -> None:
-            site.daemon.kill()
-            site.daemon.start()
-
-        interruption = Interruption(killed_after_s, kill_and_start) if killed_after_s else None
-        before = cpu_s(site.daemon.pid)
-        found = fed(local.port, probe, lambda one: numbers(one.payload), load, interruption)
-        found |= used(site.daemon.pid, 0.0 if interruption else before, load.count)
-        if interruption:
-            wait_for(lambda: len(committed(site)) >= load.count - found["missing"], "all committed", START_S, 0.5)
-            there = committed(site)
-            found |= {"missing": load.count - len(set(there)), "twice": len(there) - len(set(there))}
-        return found
+        daemon = site.daemon
+        yield Relay(
+            local,
+            line,
+            probe,
+            lambda one: numbers(one.payload),
+            lambda: daemon.pid,
+            daemon.kill,
+            daemon.start,
+            lambda: [int(one.value) for one in site.readings() if one.field == "n"],
+        )
 
 
-def used(pid: int, cpu_s_before: float, count: int) -> dict:
-    """Return what a process holds resident, and what it has spent on each message since it had spent so much."""
-    return {"resident": memory_mb(pid), "processor": (cpu_s(pid) - cpu_s_before) * 1e6 / count}
+def at_full_speed(relay: Relay, load: Load) -> dict:
+    """Return rate, missing and twice, and what the relay holds and spends."""
+    pid = relay.pid()
+    before = cpu_s(pid)
+    found = fed(relay.local.port, relay.probe, relay.numbers_of, load)
+    processor = (cpu_s(pid) - before) * 1e6 / load.count
+    return {**found, "resident": memory_mb(pid), "processor": processor}
 
 
-def committed(site: Site) -> list[int]:
-    """Return the numbers that the receiver has in its database, those of messages that are there twice twice."""
-    return [int(one.value) for one in site.readings() if one.field == "n"]
+def interrupted(relay: Relay, load: Load, after_s: float, act: Callable[[Relay], None]) -> dict:
+    """Return what is missing and what is there twice after a run in which something was done in mid-stream."""
+    fed(relay.local.port, relay.probe, relay.numbers_of, load, (after_s, lambda: act(relay)))
+    return balance(relay, load.count)
+
+
+def kill(relay: Relay) -> None:
+    """End the relay with SIGKILL and start it again."""
+    relay.kill()
+    relay.start()
+
+
+def cut_line(relay: Relay) -> None:
+    """Cut the line to the central broker, and let it be whole again after a while."""
+    _line(relay, is_whole=False)
+    time.sleep(CUT_S)
+    _line(relay, is_whole=True)
+
+
+def _line(relay: Relay, *, is_whole: bool) -> None:
+    assert relay.line is not None
+    relay.line.refuse(refuses=not is_whole)
+    if not is_whole:
+        relay.line.cut(with_reset=True)
+
+
+def box_killed(relay: Relay, load: Load, after_s: float) -> dict:
+    """Cut the line, later end the local broker and the relay at once with SIGKILL; then all is whole and starts again.
+
+    Return what is missing of the messages that the local broker had acknowledged to their sensors. The line is cut
+    `CUT_S` before the end of `after_s`.
+    """
+    reports: list[dict] = []
+    thread = threading.Thread(target=lambda: reports.append(send(relay.local.port, load, "--until-cut")))
+    thread.start()
+    time.sleep(after_s - CUT_S)
+    _line(relay, is_whole=False)
+    time.sleep(CUT_S)
+    relay.local.kill()
+    relay.kill()
+    thread.join()
+    _line(relay, is_whole=True)
+    relay.local.start()
+    relay.start()
+    (report,) = reports
+    assert report["messages"] < load.count, "the run was over before it was interrupted"
+    return {**balance(relay, report["messages"]), "messages": report["messages"]}
+
+
+def balance(relay: Relay, count: int) -> dict:
+    """Wait until nothing new comes, and return how many of the first `count` numbers are missing and how many twice."""
+    arrived: list[int] = []
+    news_at = time.monotonic()
+    while time.monotonic() - news_at < SETTLED_S:
+        time.sleep(0.5)
+        found = relay.arrived() if relay.arrived else _at_probe(relay)
+        if len(found) > len(arrived):
+            news_at = time.monotonic()
+        arrived = found
+    there = set(arrived)
+    return {"missing": count - len(there & set(range(count))), "twice": len(arrived) - len(there)}
+
+
+def _at_probe(relay: Relay) -> list[int]:
+    return [number for one in list(relay.probe.seen) for number in relay.numbers_of(one)]
 
 
 def fed(
@@ -104,7 +182,7 @@ def fed(
     probe: Probe,
     numbers_of: Callable[[Seen], Iterable[int]],
     load: Load,
-    interruption: Interruption | None = None,
+    interruption: tuple[float, Callable[[], None]] | None = None,
 ) -> dict:
     """Send all messages and wait until nothing new comes.
 
@@ -118,8 +196,8 @@ def fed(
     came, looked, news_at = 0, 0, begun_at
     while len(arrivals) < load.count and time.monotonic() - news_at < SILENT_S:
         time.sleep(0.1)
-        if interruption and time.monotonic() - begun_at >= interruption.after_s:
-            interruption.act()
+        if interruption and time.monotonic() - begun_at >= interruption[0]:
+            interruption[1]()
             interruption = None
         for one in probe.seen[looked:]:
             looked += 1
@@ -137,10 +215,10 @@ def fed(
     }
 
 
-def send(port: int, load: Load) -> dict:
+def send(port: int, load: Load, *options: str) -> dict:
     """Send numbered messages, at full speed as fast as the broker takes them."""
     command = [sys.executable, "-m", "benchmarks.load", "--port", str(port), "--topics", str(TOPICS)]
-    command += ["--count", str(load.count), "--rate", str(load.rate)]
+    command += ["--count", str(load.count), "--rate", str(load.rate), *options]
     found = subprocess.run(command, check=True, capture_output=True, timeout=10 * START_S)
     return json.loads(found.stdout.splitlines()[-1])
 

@@ -1,15 +1,19 @@
-"""The same messages through the gateway and through Telegraf, from the sensor to a central broker; and over a kill.
+"""The same messages through the gateway and through Telegraf, from the sensor to a central broker; and over faults.
 
 Telegraf is set up to lose nothing that it can keep: QoS 1 on both sides, a persistent session, and its tracking
 metrics, with which it acknowledges a message to the local broker only after its output has written it. It has room for
 as many undelivered messages as the local broker sends ahead, and the layout and format that were the fastest of those
-tried here: a batch of line protocol. It has no disk of its own: over a kill the local broker keeps what it did not
-acknowledge, and may send again what the central broker has already. Its line is plain TCP and ends at the central
-broker; ours journals first, sends over mTLS, and a receiver commits what comes.
+tried: a batch of line protocol. It has no disk of its own: what it did not acknowledge is the local broker's to keep.
+Its line is plain TCP and ends at the central broker. Ours journals first, seals batches at the same age of a second,
+sends over mTLS, and a receiver commits what comes.
 
-The second run is at a fixed rate. The program is ended with SIGKILL in mid-stream and started again. Then it counts
-what is missing, and what is there twice: of ours in the database of the receiver, of theirs at the central broker,
-behind which it has nothing that would take repeats out.
+Three faults at a fixed rate, each in mid-stream: the program is ended with SIGKILL and started again; the line to the
+central broker is cut for some seconds; and while it is cut the local broker and the program are ended at once with
+SIGKILL, as when a box loses its power, except that what was written without fdatasync is still there. mosquitto saves
+what it holds as often as is its default, every half an hour. What is missing is counted of the messages that the local
+broker had acknowledged to their sensors: of ours in the database of the receiver, of theirs at the central broker,
+behind which Telegraf has nothing that would take repeats out. In the last fault ours may miss what came within its
+last second too: the local broker held it, and the journal had not committed it.
 
 A `telegraf` on the PATH is taken, else the one that `make telegraf` builds; without either there are no rows, and a
 line says so.
@@ -22,30 +26,49 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import mqtt5
 
-from benchmarks.latency import CENTRAL, QUEUES
+from benchmarks.latency import CENTRAL
 from benchmarks.load import connect
 from benchmarks.probe import Probe
-from benchmarks.relays import START_S, Interruption, Load, fed, gateway, used
+from benchmarks.relays import (
+    CUT_S,
+    LOCAL,
+    START_S,
+    Load,
+    Relay,
+    at_full_speed,
+    box_killed,
+    cut_line,
+    interrupted,
+    kill,
+    ours,
+)
 from benchmarks.rows import row, sized
-from benchmarks.soak import cpu_s
+from tests.support.fault_proxy import FaultProxy
 from tests.support.mosquitto import Mosquitto
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
     from benchmarks.probe import Seen
+
+    Side = Callable[..., AbstractContextManager[Relay]]
 
 BUILT = Path(__file__).resolve().parents[1] / "build" / "telegraf" / "telegraf"
 FAST = Load(sized(200_000, 2000))
 ROUNDS = sized(3, 1)
 STEADY = Load(sized(15_000, 3000), 1000.0)
-KILLED_AFTER_S = sized(7, 2)
+AFTER_S = sized(7.0, 1.5)
+BOX_AFTER_S = sized((9.0, 9.3, 9.7), (3.0,))
+"""At other moments within the second in which both collect."""
 LINE = re.compile(rb"[ ,]n=(\d+)")
 CONFIGURATION = """
 [agent]
@@ -81,38 +104,69 @@ def run() -> list[dict]:
         print("left out: telegraf: it is not installed, say `make telegraf`", file=sys.stderr)
         return []
     with tempfile.TemporaryDirectory() as name:
-        rounds = []
-        for number in range(ROUNDS):
-            folders = [_made(Path(name) / f"{whose}-{number}") for whose in ("theirs", "ours")]
-            rounds.append((telegraf(program, folders[0], FAST), gateway(folders[1], FAST)))
-        theirs, ours = ([each[side] for each in rounds] for side in (0, 1))
-        theirs_killed = telegraf(program, _made(Path(name) / "theirs-killed"), STEADY, KILLED_AFTER_S)
-        ours_killed = gateway(_made(Path(name) / "ours-killed"), STEADY, KILLED_AFTER_S)
-    assert not any(one["missing"] for one in [*ours, ours_killed]), (ours, ours_killed)
+
+        def gateway(word: str, *, is_cuttable: bool = False) -> AbstractContextManager[Relay]:
+            return ours(Path(name) / f"ours-{word}", linger="1s", is_cuttable=is_cuttable)
+
+        def other(word: str, *, is_cuttable: bool = False) -> AbstractContextManager[Relay]:
+            return telegraf(program, Path(name) / f"theirs-{word}", is_cuttable=is_cuttable)
+
+        return [*speeds(gateway, other), *faults(gateway, other)]
+
+
+def speeds(gateway: Side, other: Side) -> list[dict]:
+    """Measure both as fast as they go, in turn."""
+    rounds = []
+    for number in range(ROUNDS):
+        for side in (other, gateway):
+            with side(f"fast-{number}") as relay:
+                rounds.append(at_full_speed(relay, FAST))
+    theirs, own = rounds[::2], rounds[1::2]
+    assert not any(one["missing"] for one in own), own
     what = f"{FAST.count:,} messages to a central broker"
-    killed = f"{STEADY.count:,} messages at {STEADY.rate:,.0f}/s, kill -9 in mid-stream"
-    keys = ("rate", "processor", "resident")
-    pairs = {key: [median(one[key] for one in side) for side in (ours, theirs)] for key in keys}
+
+    def pair(key: str) -> tuple[float, float]:
+        return median(one[key] for one in own), median(one[key] for one in theirs)
+
+    missing = [sum(one["missing"] for one in side) for side in (own, theirs)]
+    rate, processor, resident = pair("rate"), pair("processor"), pair("resident")
     return [
-        row(f"{what}, against Telegraf", pairs["rate"][0], "messages/s", pairs["rate"][1]),
-        row(f"{what}, beside Telegraf, missing at the end, ours", sum(one["missing"] for one in ours), "messages"),
-        row(f"{what}, missing at the end, Telegraf's", sum(one["missing"] for one in theirs), "messages"),
-        row(f"{what}, processor, against Telegraf", pairs["processor"][0], "µs/message", pairs["processor"][1]),
-        row(f"{what}, resident, against Telegraf", pairs["resident"][0], "MB", pairs["resident"][1]),
-        row(f"{killed}, missing, ours", ours_killed["missing"], "messages"),
-        row(f"{killed}, missing, Telegraf's", theirs_killed["missing"], "messages"),
-        row(f"{killed}, there twice, ours", ours_killed["twice"], "messages"),
-        row(f"{killed}, there twice, Telegraf's", theirs_killed["twice"], "messages"),
+        row(f"{what}, against Telegraf", rate[0], "messages/s", rate[1]),
+        row(f"{what}, missing at the end, against Telegraf", missing[0], "messages", missing[1]),
+        row(f"{what}, processor, against Telegraf", processor[0], "µs/message", processor[1]),
+        row(f"{what}, resident, against Telegraf", resident[0], "MB", resident[1]),
     ]
 
 
-def _made(folder: Path) -> Path:
+def faults(gateway: Side, other: Side) -> list[dict]:
+    """Measure what each fault leaves missing, and what it leaves twice."""
+    found = {}
+    for whose, side in (("ours", gateway), ("theirs", other)):
+        with side("killed") as relay:
+            killed = interrupted(relay, STEADY, AFTER_S, kill)
+        with side("cut", is_cuttable=True) as relay:
+            cut = interrupted(relay, STEADY, AFTER_S, cut_line)
+        boxes = []
+        for number, after_s in enumerate(BOX_AFTER_S):
+            with side(f"box-{number}", is_cuttable=True) as relay:
+                boxes.append(box_killed(relay, STEADY, after_s))
+        found[whose] = ([killed], [cut], boxes)
+        assert whose != "ours" or not killed["missing"] + cut["missing"], (killed, cut)
+    rate, cut_s = f"{STEADY.rate:,.0f} messages/s", f"line cut for {CUT_S:.0f} s"
+    whats = ("kill -9", cut_s, f"{cut_s}, then kill -9 of the local broker too, {len(BOX_AFTER_S)} times")
+    rows = []
+    for what, own, theirs in zip(whats, found["ours"], found["theirs"], strict=True):
+        for key in ("missing", "twice"):
+            ours_in_all, theirs_in_all = (sum(one[key] for one in side) for side in (own, theirs))
+            figures = row(f"{rate}, {what}: {key}, against Telegraf", ours_in_all, "messages", theirs_in_all)
+            rows.append({**figures, "ours": own, "theirs": theirs})
+    return rows
+
+
+@contextmanager
+def telegraf(program: str, folder: Path, *, is_cuttable: bool = False) -> Iterator[Relay]:
+    """Run theirs."""
     folder.mkdir()
-    return folder
-
-
-def telegraf(program: str, folder: Path, load: Load, killed_after_s: float | None = None) -> dict:
-    """Measure theirs; with `killed_after_s` it is ended with SIGKILL in mid-stream and started again."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start() -> None:
@@ -120,28 +174,22 @@ def telegraf(program: str, folder: Path, load: Load, killed_after_s: float | Non
             command = [program, "--config", str(folder / "telegraf.conf")]
             processes.append(subprocess.Popen(command, stdout=log, stderr=log))
 
-    def kill() -> None:
+    def end() -> None:
         processes[-1].kill()
         processes[-1].wait()
 
-    def kill_and_start() -> None:
-        kill()
-        start()
-
     with ExitStack() as stack:
         central = stack.enter_context(Mosquitto(folder / "central", **CENTRAL))
-        local = stack.enter_context(Mosquitto(folder / "local", **QUEUES))
-        text = CONFIGURATION.format(local=local.port, central=central.port)
+        local = stack.enter_context(Mosquitto(folder / "local", **LOCAL))
+        line = stack.enter_context(FaultProxy(central.port)) if is_cuttable else None
+        text = CONFIGURATION.format(local=local.port, central=line.port if line else central.port)
         (folder / "telegraf.conf").write_text(text, "utf-8")
         probe = stack.enter_context(Probe(central.port, ["telegraf/#"]))
         start()
-        stack.callback(kill)
+        stack.callback(end)
         wait_for(lambda: _speaks(local.port, probe, processes[-1]), "Telegraf sends", START_S, 0.5)
-        interruption = Interruption(killed_after_s, kill_and_start) if killed_after_s else None
-        before = cpu_s(processes[-1].pid)
-        found = fed(local.port, probe, _numbers, load, interruption)
+        yield Relay(local, line, probe, _numbers, lambda: processes[-1].pid, end, start)
         assert processes[-1].poll() is None, (folder / "out.log").read_text("utf-8")
-        return found | used(processes[-1].pid, 0.0 if interruption else before, load.count)
 
 
 def _speaks(port: int, probe: Probe, process: subprocess.Popen[bytes]) -> bool:

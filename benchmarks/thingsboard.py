@@ -22,9 +22,10 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 
+from benchmarks import relays
 from benchmarks.latency import CENTRAL, QUEUES
 from benchmarks.probe import Probe
-from benchmarks.relays import START_S, Load, fed, gateway, numbers_in_json, send
+from benchmarks.relays import START_S, Load, fed, numbers_in_json, send
 from benchmarks.rows import row, sized
 from benchmarks.soak import memory_mb
 from tests.support.mosquitto import Mosquitto
@@ -41,10 +42,10 @@ def run() -> list[dict]:
         print("left out: thingsboard: it is not installed, say `make thingsboard`", file=sys.stderr)
         return []
     with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "ours").mkdir()
         (Path(name) / "theirs").mkdir()
         theirs = thingsboard(Path(name) / "theirs")
-        ours = gateway(Path(name) / "ours", Load(COUNT))
+        with relays.ours(Path(name) / "ours") as relay:
+            ours = relays.at_full_speed(relay, Load(COUNT))
     assert not ours["missing"], ours
     what = f"{COUNT:,} messages to a central broker"
     return [
