@@ -28,7 +28,7 @@ pytestmark = pytest.mark.root
 
 IS_LONG = bool(os.environ.get("GATEWAY_LONG"))
 RATE = 200.0
-STEPS = 3
+STEPS = 2
 LINE: dict[str, Any] = {"delay_s": 0.1, "loss": 0.05, "bits_s": 64_000}
 SOME = 100
 """Messages that are published under a fault which needs not be noticed."""

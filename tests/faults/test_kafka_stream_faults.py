@@ -21,7 +21,7 @@ from tests.support.mirroring import Node, region, until
 from tests.support.site import Program, pems
 
 LONG = bool(os.environ.get("GATEWAY_LONG"))
-ROUNDS = 12 if LONG else 2
+ROUNDS = 12 if LONG else 1
 HANGS_S = 13.0
 """Longer than the group waits for a member."""
 AT_ONCE = 60
