@@ -38,7 +38,9 @@ FASTEST = 1e6
 START_S = 60.0
 SILENT_S = 20.0
 """A run ends when nothing new has come for so long; what is missing then is lost, or stuck."""
-SETTLED_S = 8.0
+SETTLED_S = 3.0
+MISSED_S = 10.0
+"""So long nothing new has come at the end of a run with a fault: when nothing is missing, and when something is."""
 LOCAL = {**QUEUES, "autosave_interval": 1800}
 """How often a mosquitto saves what it holds is left at its default."""
 CUT_S = sized(5.0, 1.0)
@@ -81,8 +83,11 @@ def ours(folder: Path, *, linger: str = "100ms", is_cuttable: bool = False) -> I
         central = stack.enter_context(Mosquitto(folder / "central", **CENTRAL, **region_tls(folder / "pki")))
         local = stack.enter_context(Mosquitto(folder / "local", **LOCAL))
         line = stack.enter_context(FaultProxy(central.port)) if is_cuttable else None
-        lane, port = f'linger = "{linger}"', line.port if line else central.port
-        site = Site(folder, ROUTES, broker_port=local.port, region_port=port, pki=folder / "pki", lane=lane)
+        lane, ports = f'linger = "{linger}"', {"broker_port": local.port, "region_port": central.port}
+        site = Site(folder, ROUTES, **ports, pki=folder / "pki", lane=lane)
+        if line:  # of the node alone: the receiver is beside the central broker
+            text = site.configuration.read_text("utf-8")
+            site.configuration.write_text(text.replace(f"port = {central.port}\n", f"port = {line.port}\n"), "utf-8")
         stack.enter_context(site)
         site.receiver.start()
         site.daemon.start()
@@ -133,7 +138,7 @@ def _line(relay: Relay, *, is_whole: bool) -> None:
     assert relay.line is not None
     relay.line.refuse(refuses=not is_whole)
     if not is_whole:
-        relay.line.cut(with_reset=True)
+        assert relay.line.cut(with_reset=True), "nothing went over the line"
 
 
 def box_killed(relay: Relay, load: Load, after_s: float) -> dict:
@@ -162,15 +167,15 @@ def box_killed(relay: Relay, load: Load, after_s: float) -> dict:
 def balance(relay: Relay, count: int) -> dict:
     """Wait until nothing new comes, and return how many of the first `count` numbers are missing and how many twice."""
     arrived: list[int] = []
-    news_at = time.monotonic()
-    while time.monotonic() - news_at < SETTLED_S:
+    missing, news_at = count, time.monotonic()
+    while time.monotonic() - news_at < (MISSED_S if missing else SETTLED_S):
         time.sleep(0.5)
         found = relay.arrived() if relay.arrived else _at_probe(relay)
         if len(found) > len(arrived):
             news_at = time.monotonic()
         arrived = found
-    there = set(arrived)
-    return {"missing": count - len(there & set(range(count))), "twice": len(arrived) - len(there)}
+        missing = count - len(set(arrived) & set(range(count)))
+    return {"missing": missing, "twice": len(arrived) - len(set(arrived))}
 
 
 def _at_probe(relay: Relay) -> list[int]:
