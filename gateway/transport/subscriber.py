@@ -57,7 +57,8 @@ class SubscriberOptions:
     password: Callable[[], bytes | None] = lambda: None
     tls: Callable[[], ssl.SSLContext] | None = None
     backoff_min_s: float = 0.2
-    backoff_max_s: float = 30.0
+    backoff_max_s: float = 5.0
+    """Short: a box's own broker has one such client and a region's has its receivers, not a fleet."""
     optional: frozenset[str] = frozenset()
     """Filters that the broker may refuse: what would come by them is done without."""
     former_filters: tuple[str, ...] = ()
