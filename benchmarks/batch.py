@@ -1,7 +1,7 @@
 """How small batches are, and how fast they are sealed and decoded.
 
-Inputs: a real day of a weather station (20 sensors, a row a minute, whole and under a deadband), real days of a river
-gauge and minutes of accelerometers (`datasets`; left out, and said so, where they cannot be downloaded), and a random
+Inputs: a real day of a weather station (20 sensors, a row a minute, whole and under a deadband), other real data
+(`datasets`; left out, and said so, where they cannot be downloaded), and a random
 walk of 60 sensors with three fields and a jittering clock. Sizes are compared with others of the same readings in the
 same run: NDJSON under zstd level 3, which is what a careful bridge would send; bare pcodec columns (per table:
 topic index, time and value of each reading, each compressed alone, without a name, header or checksum, and with the
@@ -31,6 +31,14 @@ SECOND_NS = 10**9
 START_NS = 1_764_000_000 * SECOND_NS
 BATCH_ROWS = 1000
 """Rows of the weather station in one batch: 20 fields each make the usual 20,000 readings."""
+REAL = {
+    "river": lambda: datasets.water(1000, 4000),
+    "motion": lambda: datasets.motion(1000, 2222),
+    "sunlight": lambda: datasets.sunlight(1151),
+    "meters": lambda: datasets.meters(6666),
+    "plugs": lambda: datasets.plugs(20),
+}
+"""About 20,000 readings of each, `sunlight` has no more than 13,800."""
 
 
 def run() -> list[dict]:
@@ -67,9 +75,9 @@ def inputs() -> dict:
         "weather": open_batch(weather()),
         "weather, deadband": open_batch(deadband(weather())),
     }
-    for name, make in (("river", datasets.water), ("motion", datasets.motion)):
+    for name, make in REAL.items():
         try:
-            found[name] = open_batch(make(1000, 20_000 // {"river": 5, "motion": 9}[name]))
+            found[name] = open_batch(make())
         except RuntimeError as error:
             print(f"left out: {name}: {error}", file=sys.stderr)
     return found
