@@ -3,7 +3,10 @@
 - Instructions, counted by valgrind (callgrind): of the codec that reads packets, of the frame of the journal, of the
   pipeline, and of sealing a batch, each alone in a process of its own, for a message of three JSON fields of 60 topics.
   Two runs that take in less and more of the same data are taken from each other: what is left is the stage alone.
+- Bytes copied in memory by the same stages, counted by valgrind (dhat) at calls of memcpy and the like; copies that
+  a compiler has turned into instructions are not seen. The codec's figure has the two that stand for the socket here.
 - System calls of the whole daemon, counted by strace: as fast as it goes and at 5,000 messages/s.
+- Bytes that cross from the kernel and to it, by TCP and files, as strace sees them: each is copied once there.
 
 Both are left out, and a line says so, where valgrind or strace is missing.
 """
@@ -13,12 +16,13 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.ingest import QUEUES, RECEIVE_MAXIMUM, ROUTES, load
 from benchmarks.load import packets, payloads
@@ -49,55 +53,82 @@ FIELDS = 3
 NS = 10**9
 START_NS = 1_780_000_000 * NS
 TIMEOUT_S = 900.0
+MOVES = ("read", "write", "pread64", "pwrite64", "readv", "writev", "recvfrom", "sendto", "recvmsg", "sendmsg")
+CROSSED = re.compile(r"^\d+ +\w+\(\d+<(?:TCP|/).* = (\d+)$", re.MULTILINE)
+"""A call of a TCP socket or a file that moved bytes."""
 ATTACH_S = 1.0
 
 
 def run() -> list[dict]:
     rows = []
     if shutil.which("valgrind"):
-        for stage in STAGES:
-            figure = (instructions(stage, MANY) - instructions(stage, FEW)) / (MANY - FEW)
-            rows.append(row(f"instructions for a message: {stage}", figure, "instructions"))
+        for what, tool in TOOLS.items():
+            for stage in STAGES:
+                figure = (tool.count(stage, MANY) - tool.count(stage, FEW)) / (MANY - FEW)
+                rows.append(row(f"{what} for a message: {stage}", figure, tool.unit))
     else:
-        print("left out: instructions: apt-get install valgrind", file=sys.stderr)
+        print("left out: instructions, bytes copied: apt-get install valgrind", file=sys.stderr)
     if shutil.which("strace"):
         rows.append(row("system calls for a message, as fast as it goes", calls(0.0), "calls"))
         rows.append(row(f"system calls for a message, {RATE:,} messages/s", calls(RATE), "calls"))
+        for rate, word in ((0.0, "as fast as it goes"), (RATE, f"{RATE:,} messages/s")):
+            name = f"from and to the kernel for a message, {word}"
+            rows.append(row(name, crossed(rate), "bytes", statistics.mean(map(len, payloads(COUNT)))))
     else:
         print("left out: system calls: apt-get install strace", file=sys.stderr)
     return rows
 
 
-def instructions(stage: str, count: int) -> int:
-    """Return what a process executes that takes `count` messages through a stage."""
-    command = [
-        "valgrind",
-        "--tool=callgrind",
-        "--callgrind-out-file=/dev/null",
-        sys.executable,
-        "-m",
-        "benchmarks.work",
-    ]
-    found = subprocess.run([*command, stage, str(count)], check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
-    return int(re.findall(r"Collected : (\d+)", found.stderr)[-1])
+class Tool(NamedTuple):
+    """A tool of valgrind, and where in its report the total stands."""
+
+    options: tuple[str, ...]
+    total: str
+    unit: str
+
+    def count(self, stage: str, count: int) -> int:
+        """Return the total of a process that takes `count` messages through a stage."""
+        command = ["valgrind", *self.options, sys.executable, "-m", "benchmarks.work", stage, str(count)]
+        found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
+        return int(re.findall(self.total, found.stderr)[-1].replace(",", ""))
+
+
+TOOLS = {
+    "instructions": Tool(("--tool=callgrind", "--callgrind-out-file=/dev/null"), r"Collected : (\d+)", "instructions"),
+    "bytes copied": Tool(
+        ("--tool=dhat", "--mode=copy", "--dhat-out-file=/dev/null"), r"Total: +([\d,]+) bytes", "bytes"
+    ),
+}
 
 
 def calls(rate: float) -> float:
     """Return the system calls of the daemon for each message."""
+    report, count = traced(rate, "-c")
+    total = next(line for line in report.splitlines() if line.endswith("total"))
+    return int(total.split()[3]) / count
+
+
+def crossed(rate: float) -> float:
+    """Return the bytes that the daemon gets from the kernel or gives it for each message; its status is not counted."""
+    report, count = traced(rate, "-yy", "-e", "trace=" + ",".join(MOVES))
+    return sum(int(size) for size in CROSSED.findall(report)) / count
+
+
+def traced(rate: float, *options: str) -> tuple[str, int]:
+    """Return what strace reports of the daemon while it takes in messages, and how many of them."""
     count = COUNT if not rate else min(COUNT, int(rate * 5))
     with tempfile.TemporaryDirectory() as name, Mosquitto(Path(name), **QUEUES) as broker:
-        options = f"receive_maximum = {RECEIVE_MAXIMUM}"
-        with Site(Path(name), ROUTES, broker_port=broker.port, broker=options, lane='linger = "1s"') as site:
+        window = f"receive_maximum = {RECEIVE_MAXIMUM}"
+        with Site(Path(name), ROUTES, broker_port=broker.port, broker=window, lane='linger = "1s"') as site:
             site.daemon.start()
             report = Path(name) / "calls"
-            tracer = subprocess.Popen(["strace", "-f", "-c", "-qq", "-o", report, "-p", str(site.daemon.pid)])
+            tracer = subprocess.Popen(["strace", "-f", "-qq", *options, "-o", report, "-p", str(site.daemon.pid)])
             time.sleep(ATTACH_S)
             load(broker.port, TOPICS, count, rate)
             wait_for(lambda: site.ledger()["message.received"] >= count, "all messages", TIMEOUT_S, 0.2)
             tracer.send_signal(signal.SIGINT)
             tracer.wait(TIMEOUT_S)
-            total = next(line for line in report.read_text().splitlines() if line.endswith("total"))
-    return int(total.split()[3]) / count
+            return report.read_text("utf-8", "replace"), count
 
 
 def codec(count: int) -> None:
