@@ -1,12 +1,12 @@
 """How small batches are, and how fast they are sealed and decoded.
 
 Inputs: a real day of a weather station (20 sensors, a row a minute, whole and under a deadband), other real data
-(`datasets`; left out, and said so, where they cannot be downloaded), and a random
-walk of 60 sensors with three fields and a jittering clock. Sizes are compared with others of the same readings in the
-same run: NDJSON under zstd level 3, which is what a careful bridge would send; bare pcodec columns (per table:
-topic index, time and value of each reading, each compressed alone, without a name, header or checksum, and with the
-columns that tables share counted once), which is about as small as general numbers get; and, without a budget, what
-else people send (`otherwise`). Other formats are given rows in the order of time, and wide tables where they have them.
+(`datasets`; left out, and said so, where they cannot be downloaded), and a random walk of 60 sensors with three fields
+and a jittering clock. Sizes are compared with others of the same readings in the same run: NDJSON under zstd level 3,
+which is what a careful bridge would send; bare pcodec columns (per table: topic index, time and value of each reading,
+each compressed alone, without a name, header or checksum, and with the columns that tables share counted once), which
+is about as small as general numbers get; and, without a budget, what else people send (`otherwise`). Other formats are
+given rows in the order of time, and wide tables where they have them.
 """
 
 from __future__ import annotations

@@ -119,7 +119,6 @@ class Paced:
     def __init__(self, topics: int, prefix: str, alarm_every: int, rate: float) -> None:
         self._topics, self._prefix, self._alarm_every = topics, prefix, alarm_every
         self._rate = rate
-        self._heads: dict[str, bytes] = {}
         self._tails = [b"," + body[1:].replace(b" ", b"") for body in payloads(PATTERNS)]
         self.payload_bytes = self.acknowledged = 0
         self.latenesses: list[float] = []
